@@ -1,0 +1,185 @@
+"""The programs that are compared: how each is built and started, and why one is skipped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import attrs
+
+Mode = Literal["telemetry", "idle", "flush", "stall"]
+ALL_MODES: frozenset[Mode] = frozenset({"telemetry", "idle", "flush", "stall"})
+
+HERE = Path(__file__).parent
+BUILD = HERE.parent / ".build"
+SOURCE = HERE.parent.parent / "src"
+# What the library and the Python peers import, in an environment of its own: what else is installed where the
+# benchmarks run must not count (httpx, for one, imports click and rich when they are there).
+REQUIREMENTS = (
+    "anyio>=4.11",
+    "attrs>=24.1",
+    "httpx>=0.28,<1",
+    "hypercorn>=0.17.3",
+    "msgspec>=0.20",
+    "requests>=2.32",
+    "sniffio>=1.3",
+    "trio>=0.31",
+    "uvloop>=0.21",
+)
+GO_MODULE = "github.com/zakharovvi/aws-lambda-extensions"
+
+
+class Unavailable(Exception):
+    """A contestant cannot run on this machine."""
+
+
+@attrs.frozen(kw_only=True)
+class Contestant:
+    """One program to measure.
+
+    Attributes:
+        name: As given on the command line.
+        title: As shown in tables.
+        command: Arguments to start it.
+        environment: Variables that it needs beyond those of every contestant.
+        modes: What it can be asked to do.
+        json_records: Whether it takes JSON log records; if not, it is measured with the `text` corpus alone.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = attrs.field(factory=dict)
+    modes: frozenset[Mode] = ALL_MODES
+    json_records: bool = True
+
+
+NAMES = ("asyncio", "uvloop", "trio", "floor", "aws-sample", "go-stdlib", "go-module", "rust-crate")
+
+
+def prepare(name: str) -> Contestant:
+    """Build what a contestant needs, unless it is there already.
+
+    Raises:
+        Unavailable: The toolchain or a registry is missing; the message says which.
+    """
+    if name in {"asyncio", "uvloop", "trio"}:
+        return Contestant(
+            name=name,
+            title=f"lambda-extension, {name}",
+            command=(str(interpreter()), str(HERE / "library.py")),
+            environment={"BENCH_BACKEND": name},
+        )
+    if name == "floor":
+        title = "Python, stdlib only"
+        return Contestant(name=name, title=title, command=(str(interpreter()), str(HERE / "floor.py")))
+    if name == "aws-sample":
+        title = "Python, AWS sample's shape"
+        return Contestant(name=name, title=title, command=(str(interpreter()), str(HERE / "aws_sample.py")))
+    if name == "go-stdlib":
+        return Contestant(name=name, title="Go, net/http", command=(str(_build_go(name)),))
+    if name == "go-module":
+        return Contestant(
+            name=name,
+            title="Go, aws-lambda-extensions",
+            command=(str(_build_go(name)),),
+            modes=frozenset({"telemetry", "stall"}),
+            json_records=False,
+        )
+    if name == "rust-crate":
+        return Contestant(name=name, title="Rust, lambda-extension", command=(str(_build_rust()),))
+    raise Unavailable(f"no such contestant; choose from {', '.join(NAMES)}")
+
+
+def interpreter() -> Path:
+    """Return the Python of an environment with nothing in it but `REQUIREMENTS`."""
+    home = BUILD / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    python = home / "bin" / "python"
+    stamp = home / "requirements"
+    wanted = "\n".join(REQUIREMENTS)
+    if not stamp.exists() or stamp.read_text() != wanted:
+        shutil.rmtree(home, ignore_errors=True)
+        venv.create(home, with_pip=True, symlinks=True)
+        _run([str(python), "-m", "pip", "install", "-q", *REQUIREMENTS])
+        # Their .pth files would cost every start; no layer has them.
+        _run([str(python), "-m", "pip", "uninstall", "-q", "-y", "setuptools", "pip"])
+        stamp.write_text(wanted)
+    return python
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what is compared and of the tools that built it."""
+    code = (
+        "import importlib.metadata as m, sys; print('python', sys.version.split()[0]); "
+        "[print(d.metadata['Name'].lower(), d.version) for d in m.distributions()]"
+    )
+    found = dict(line.split(" ", 1) for line in _run([str(interpreter()), "-c", code]).splitlines())
+    for tool, arguments in (("go", ["version"]), ("rustc", ["--version"])):
+        if shutil.which(tool):
+            found[tool] = next(word for word in _run([tool, *arguments]).replace("go1", "1").split() if word[0].isdigit())
+    lock = BUILD / "rust-src" / "Cargo.lock"
+    if lock.exists():
+        found["rust crate lambda-extension"] = lock.read_text().split('name = "lambda-extension"\nversion = "')[1].split('"')[0]
+    return found
+
+
+def _build_go(name: str) -> Path:
+    binary = BUILD / name
+    source = HERE / name.replace("-", "_")
+    if _fresh(binary, source):
+        return binary
+    if shutil.which("go") is None:
+        raise Unavailable("no Go toolchain")
+    copy = BUILD / f"{name}-src"
+    shutil.copytree(source, copy, dirs_exist_ok=True)
+    if name == "go-module":
+        _run(["go", "get", f"{GO_MODULE}@latest"], cwd=copy)
+    _run(["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(binary), "."], cwd=copy)
+    return binary
+
+
+def _build_rust() -> Path:
+    copy = BUILD / "rust-src"
+    binary = BUILD / "rust" / "release" / "bench-extension"
+    if _fresh(binary, HERE / "rust"):
+        return binary
+    if shutil.which("cargo") is None:
+        raise Unavailable("no Rust toolchain")
+    shutil.copytree(HERE / "rust", copy, dirs_exist_ok=True)
+    _run(["cargo", "build", "--release", "-q", "--target-dir", str(BUILD / "rust")], cwd=copy)
+    return binary
+
+
+def _fresh(binary: Path, source: Path) -> bool:
+    newest = max(path.stat().st_mtime for path in source.rglob("*") if path.is_file())
+    return binary.exists() and binary.stat().st_mtime >= newest
+
+
+def _run(command: list[str], *, cwd: Path | None = None) -> str:
+    BUILD.mkdir(exist_ok=True)
+    try:
+        done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=900)
+    except subprocess.CalledProcessError as error:
+        raise Unavailable(f"`{' '.join(command[:3])}` failed: {error.stderr.strip().splitlines()[-1:]}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(str(error)) from error
+    return done.stdout
+
+
+def base_environment() -> dict[str, str]:
+    """Return the variables that every contestant gets, much as Lambda sets them."""
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "PYTHONPATH": str(SOURCE),
+        "AWS_LAMBDA_FUNCTION_NAME": "bench",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_REGION": "eu-west-1",
+    }
