@@ -1,1 +1,1 @@
-"""Benchmarks: this library and its peers, side by side against one fake Lambda (`python -m benchmarks`)."""
+"""Benchmarks: this library and its peers, side by side (`python -m benchmarks`)."""

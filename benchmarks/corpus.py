@@ -13,13 +13,37 @@ import attrs
 
 Kind = Literal["mixed", "text"]
 
-# Of 20 events 13 are text lines, 5 JSON log records, 2 platform events (start, runtimeDone, report in turn).
+# Of 20 events 13 are text lines, 5 JSON log records, 2 platform events (by turns).
 _JSON_AT = frozenset({2, 6, 10, 14, 18})
 _PLATFORM_AT = frozenset({0, 19})
-_WORDS = (
-    "order accepted payment declined retry customer basket shipped invoice queue worker cache miss hit connection "
-    "timeout upstream latency request response handler database transaction commit rollback überwiesen"
-).split()
+_WORDS = [
+    "order",
+    "accepted",
+    "payment",
+    "declined",
+    "retry",
+    "customer",
+    "basket",
+    "shipped",
+    "invoice",
+    "queue",
+    "worker",
+    "cache",
+    "miss",
+    "hit",
+    "connection",
+    "timeout",
+    "upstream",
+    "latency",
+    "request",
+    "response",
+    "handler",
+    "database",
+    "transaction",
+    "commit",
+    "rollback",
+    "überwiesen",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -38,7 +62,7 @@ class Batch:
 
 
 def batches(size: int, *, kind: Kind, variants: int = 4) -> list[Batch]:
-    """Return some batches of `size` events, no two alike: a repeated batch may be taken for a retry."""
+    """Return batches of `size` events, no two alike: a repeated one may be taken for a retry."""
     return [encode(events(size, kind=kind, seed=seed)) for seed in range(variants)]
 
 
@@ -48,13 +72,14 @@ def encode(batch: list[dict[str, Any]]) -> Batch:
     sequence = base64.b64encode(hashlib.sha256(body).digest()).decode()
     head = (
         "POST / HTTP/1.1\r\nHost: sandbox.localdomain\r\nUser-Agent: Go-http-client/1.1\r\n"
-        f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\nSequence-Id: {sequence}\r\n\r\n"
+        f"Content-Length: {len(body)}\r\nContent-Type: application/json\r\n"
+        f"Sequence-Id: {sequence}\r\n\r\n"
     )
     return Batch(request=head.encode() + body, events=len(batch), body_bytes=len(body))
 
 
 def events(count: int, *, kind: Kind, seed: int = 0) -> list[dict[str, Any]]:
-    """Return `count` events; in the `text` kind JSON log records arrive as strings (schema 2022-07-01)."""
+    """Return `count` events; of kind `text` JSON log records are strings (schema 2022-07-01)."""
     source = random.Random(seed)
     made = []
     request_id = _request_id(source)
@@ -68,10 +93,20 @@ def events(count: int, *, kind: Kind, seed: int = 0) -> list[dict[str, Any]]:
                 request_id = _request_id(source)
         else:
             name = "function"
-            record = _json_record(source, request_id) if position in _JSON_AT else _line(source, request_id)
+            record = (
+                _json_record(source, request_id)
+                if position in _JSON_AT
+                else _line(source, request_id)
+            )
             if kind == "text" and isinstance(record, dict):
                 record = json.dumps(record)
-        made.append({"time": f"2026-03-01T10:00:{index // 1000 % 60:02}.{index % 1000:03}Z", "type": name, "record": record})
+        made.append(
+            {
+                "time": f"2026-03-01T10:00:{index // 1000 % 60:02}.{index % 1000:03}Z",
+                "type": name,
+                "record": record,
+            }
+        )
     return made
 
 
@@ -103,7 +138,11 @@ def _json_record(source: random.Random, request_id: str) -> dict[str, Any]:
         "level": source.choice(("INFO", "INFO", "WARN", "ERROR")),
         "requestId": request_id,
         "message": " ".join(source.choices(_WORDS, k=5)),
-        "order": {"id": source.randrange(10**6), "total": source.randrange(10**5) / 100, "items": source.randrange(9)},
+        "order": {
+            "id": source.randrange(10**6),
+            "total": source.randrange(10**5) / 100,
+            "items": source.randrange(9),
+        },
     }
 
 
@@ -121,14 +160,27 @@ def _platform(stage: int, request_id: str) -> dict[str, Any]:
             "status": "success",
             "metrics": {"durationMs": 203.5, "producedBytes": 412},
             "spans": [
-                {"name": "responseLatency", "start": "2026-03-01T10:00:00.701Z", "durationMs": 190.1},
-                {"name": "responseDuration", "start": "2026-03-01T10:00:00.891Z", "durationMs": 0.2},
+                {
+                    "name": "responseLatency",
+                    "start": "2026-03-01T10:00:00.701Z",
+                    "durationMs": 190.1,
+                },
+                {
+                    "name": "responseDuration",
+                    "start": "2026-03-01T10:00:00.891Z",
+                    "durationMs": 0.2,
+                },
             ],
             "tracing": tracing,
         }
     return {
         "requestId": request_id,
         "status": "success",
-        "metrics": {"durationMs": 255.1, "billedDurationMs": 256, "memorySizeMB": 512, "maxMemoryUsedMB": 91},
+        "metrics": {
+            "durationMs": 255.1,
+            "billedDurationMs": 256,
+            "memorySizeMB": 512,
+            "maxMemoryUsedMB": 91,
+        },
         "tracing": tracing,
     }

@@ -1,7 +1,7 @@
-"""The part of Lambda that an extension talks to, made cheap: blocking sockets, a thread per connection, encoded batches.
+"""The part of Lambda that an extension talks to, made cheap: blocking sockets, encoded batches.
 
-It is no emulator (the simulator of the library is): it checks nothing and keeps no state machine, so that what is
-measured is the extension.
+It is no emulator (the simulator of the library is): it checks nothing and keeps no state machine,
+so that what is measured is the extension. A thread serves each connection.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import re
 import socket
 import threading
 import time
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import attrs
 
-from benchmarks.corpus import Batch
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from benchmarks.corpus import Batch
 
 _IDENTIFIER = "11111111-2222-4333-8444-555555555555"
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -39,7 +41,7 @@ class FakeLambda:
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=16)
-        self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.milestones = Milestones()
         self.destination: int | None = None
         self.errors: list[str] = []
@@ -52,7 +54,10 @@ class FakeLambda:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._events.put(None)
         # A thread blocked in accept keeps the socket alive past close; shutdown wakes it.
@@ -69,7 +74,9 @@ class FakeLambda:
         try:
             return self._next_calls.get(timeout=timeout)
         except queue.Empty:
-            raise TimeoutError(f"no call of next within {timeout} s; errors: {self.errors}") from None
+            raise TimeoutError(
+                f"no call of next within {timeout} s; errors: {self.errors}"
+            ) from None
 
     def invoke(self, request_id: str, *, timeout_ms: int = 30_000) -> float:
         """Answer the waiting call of next with INVOKE; return when that left."""
@@ -79,14 +86,19 @@ class FakeLambda:
                 "deadlineMs": int(time.time() * 1000) + timeout_ms,
                 "requestId": request_id,
                 "invokedFunctionArn": "arn:aws:lambda:eu-west-1:111122223333:function:bench",
-                "tracing": {"type": "X-Amzn-Trace-Id", "value": "Root=1-67c2d4a0-aabbccddeeff001122334455;Sampled=1"},
+                "tracing": {
+                    "type": "X-Amzn-Trace-Id",
+                    "value": "Root=1-67c2d4a0-aabbccddeeff001122334455;Sampled=1",
+                },
             }
         )
 
     def shut_down(self) -> float:
         """Answer the waiting call of next with SHUTDOWN; return when that left."""
         deadline = int(time.time() * 1000) + 2_000
-        return self._answer_next({"eventType": "SHUTDOWN", "deadlineMs": deadline, "shutdownReason": "spindown"})
+        return self._answer_next(
+            {"eventType": "SHUTDOWN", "deadlineMs": deadline, "shutdownReason": "spindown"}
+        )
 
     def _answer_next(self, event: dict[str, object]) -> float:
         self._events.put(json.dumps(event).encode())
@@ -122,13 +134,23 @@ class FakeLambda:
             self._next_calls.put(now)
             if (event := self._events.get()) is None:
                 return
-            # Taken before the send: afterwards the extension may already have run on the other core.
+            # Before the send: afterwards the extension may already have run on the other core.
             self._sent.put(time.perf_counter())
             connection.sendall(_response(200, event))
         elif path.endswith(b"/extension/register"):
             self.milestones.registered = now
-            answer = {"functionName": "bench", "functionVersion": "$LATEST", "handler": "bench.handler"}
-            connection.sendall(_response(200, json.dumps(answer).encode(), f"Lambda-Extension-Identifier: {_IDENTIFIER}\r\n"))
+            answer = {
+                "functionName": "bench",
+                "functionVersion": "$LATEST",
+                "handler": "bench.handler",
+            }
+            connection.sendall(
+                _response(
+                    200,
+                    json.dumps(answer).encode(),
+                    f"Lambda-Extension-Identifier: {_IDENTIFIER}\r\n",
+                )
+            )
         elif path.endswith(b"/telemetry"):
             self.milestones.subscribed = now
             self.destination = urlsplit(json.loads(body)["destination"]["URI"]).port
@@ -149,7 +171,10 @@ class Pusher:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -187,11 +212,13 @@ def _expected(answer: bytes) -> int:
         return head + int(found[1])
     if answer[9:12] == b"204":
         return head
-    return len(answer) if answer.endswith(b"0\r\n\r\n") or b"chunked" not in answer[:head] else len(answer) + 1
+    return (
+        len(answer)
+        if answer.endswith(b"0\r\n\r\n") or b"chunked" not in answer[:head]
+        else len(answer) + 1
+    )
 
 
 def _response(status: int, body: bytes, headers: str = "") -> bytes:
-    return (
-        f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\n{headers}Content-Length: {len(body)}\r\n\r\n".encode()
-        + body
-    )
+    head = f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\n{headers}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body

@@ -1,4 +1,4 @@
-"""The measurements: each runs one contestant once; the caller interleaves contestants and takes medians."""
+"""The measurements: each runs one contestant once; the caller interleaves and takes medians."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Figures = dict[str, float]
 
 
 def startup(contestant: Contestant) -> Figures:
-    """Return milliseconds from process start to each call, and the resident memory when it idles."""
+    """Return milliseconds from process start to each call, and the memory when it idles."""
     with run(contestant, "telemetry") as running:
         running.lambda_.wait_next()
         cpu = running.cpu_seconds()
@@ -37,7 +37,7 @@ def startup(contestant: Contestant) -> Figures:
 
 
 def throughput(contestant: Contestant, kind: Kind, plan: dict[int, int]) -> Figures:
-    """Return events and megabytes a second to user code, acknowledgement latency and CPU, per batch size.
+    """Return events and MB a second to user code, acknowledgement latency and CPU, per batch size.
 
     Args:
         contestant: What to run.
@@ -62,7 +62,9 @@ def throughput(contestant: Contestant, kind: Kind, plan: dict[int, int]) -> Figu
     return figures
 
 
-def _stream(running: Running, pusher: Pusher, prepared: list[Batch], repeats: int, mark: int, prefix: str) -> Figures:
+def _stream(
+    running: Running, pusher: Pusher, prepared: list[Batch], repeats: int, mark: int, prefix: str
+) -> Figures:
     cpu = running.cpu_seconds()
     latencies = []
     sent = 0
@@ -87,7 +89,7 @@ def _stream(running: Running, pusher: Pusher, prepared: list[Batch], repeats: in
 
 
 def invocations(contestant: Contestant, count: int) -> Figures:
-    """Return microseconds from INVOKE to the next call of next: idle, and waiting for its runtimeDone."""
+    """Return microseconds from INVOKE to the next call: idle, and waiting for its runtimeDone."""
     figures: Figures = {}
     with run(contestant, "idle") as running:
         running.lambda_.wait_next()
@@ -112,11 +114,16 @@ def invocations(contestant: Contestant, count: int) -> Figures:
 
 def _spread(name: str, seconds: list[float]) -> Figures:
     ordered = sorted(seconds)
-    return {f"{name}_p50_us": statistics.median(ordered) * 1e6, f"{name}_p99_us": ordered[int(len(ordered) * 0.99)] * 1e6}
+    return {
+        f"{name}_p50_us": statistics.median(ordered) * 1e6,
+        f"{name}_p99_us": ordered[int(len(ordered) * 0.99)] * 1e6,
+    }
 
 
-def flood(contestant: Contestant, *, size: int = 4000, limit: int = 60, buffered: int | None = None) -> Figures:
-    """Return peak memory over idle while user code stalls and batches keep coming until none is acknowledged."""
+def flood(
+    contestant: Contestant, *, size: int = 4000, limit: int = 60, buffered: int | None = None
+) -> Figures:
+    """Return peak memory over idle while user code stalls, until a batch is not taken."""
     prepared = batches(size, kind="mixed" if contestant.json_records else "text")
     extra = {} if buffered is None else {"BENCH_BUFFERED": str(buffered)}
     with run(contestant, "stall", extra=extra) as running, _pusher(running) as pusher:
@@ -128,7 +135,11 @@ def flood(contestant: Contestant, *, size: int = 4000, limit: int = 60, buffered
                 pusher.push(prepared[number % len(prepared)], timeout=1.0)
                 accepted += 1
         peak = running.memory()[1]
-    return {"flood_idle_mib": idle / MIB, "flood_over_idle_mib": (peak - idle) / MIB, "flood_accepted": accepted}
+    return {
+        "flood_idle_mib": idle / MIB,
+        "flood_over_idle_mib": (peak - idle) / MIB,
+        "flood_accepted": accepted,
+    }
 
 
 def growth(contestant: Contestant, counts: list[int], *, size: int = 1000) -> Figures:
@@ -150,10 +161,10 @@ def growth(contestant: Contestant, counts: list[int], *, size: int = 1000) -> Fi
 
 
 def imports() -> dict[str, dict[str, float]]:
-    """Return milliseconds of import time by top-level package, for what an extension imports before and after register."""
+    """Return milliseconds of import time by package, for what an extension may import."""
     steps = {
         "import lambda_extension": "import lambda_extension",
-        "and hypercorn's server": "import lambda_extension.telemetry._server, hypercorn.config, hypercorn.asyncio",
+        "and hypercorn's server": "import lambda_extension, hypercorn.config, hypercorn.asyncio",
     }
     return {title: _import_times(code) for title, code in steps.items()}
 

@@ -10,14 +10,16 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import attrs
 
 from benchmarks.contestants import Contestant, Mode, base_environment
 from benchmarks.fake_lambda import FakeLambda
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 MIB = 1024 * 1024
 
@@ -41,37 +43,53 @@ class Running:
         try:
             seen, when = self.marks.get(timeout=timeout)
         except queue.Empty:
-            raise TimeoutError(f"user code has not seen {count} events within {timeout} s") from None
+            raise TimeoutError(
+                f"user code has not seen {count} events within {timeout} s"
+            ) from None
         if seen != count:
             raise RuntimeError(f"user code reported {seen} events instead of {count}")
         return when
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that the process has used, all threads together."""
-        # The kernel's clock id for another process's CPU time: all bits of ~pid above the low three, 2 for scheduled time.
+        # The kernel's clock id for another process: ~pid above the low three bits, 2 for CPU time.
         return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def memory(self) -> tuple[int, int]:
         """Return resident memory now and at its peak, in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
-        found = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("Vm")}
+        found = {
+            line.split(":")[0]: int(line.split()[1]) * 1024
+            for line in status.splitlines()
+            if line.startswith("Vm")
+        }
         return found["VmRSS"], found["VmHWM"]
 
 
 @contextlib.contextmanager
-def run(contestant: Contestant, mode: Mode, *, marks: list[int] | None = None, extra: Mapping[str, str] | None = None) -> Iterator[Running]:
-    """Start a contestant against a fake Lambda of its own; on leaving send SHUTDOWN, and kill what remains.
+def run(
+    contestant: Contestant,
+    mode: Mode,
+    *,
+    marks: list[int] | None = None,
+    extra: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
+    """Start a contestant against a fake Lambda of its own; on leaving shut it down, then kill it.
 
-    The contestant runs on the last core, the fake Lambda on the first, where the platform lets us choose.
+    The contestant runs on the last core, the fake Lambda on the first, where we may choose.
     """
     with FakeLambda() as fake, tempfile.TemporaryFile("w+") as complaints:
-        environment = base_environment() | dict(contestant.environment) | {
-            "AWS_LAMBDA_RUNTIME_API": fake.address,
-            "BENCH_MODE": mode,
-            "BENCH_MARKS": ",".join(map(str, marks or [])),
-            "BENCH_PORT": str(_free_port()),
-            **(extra or {}),
-        }
+        environment = (
+            base_environment()
+            | dict(contestant.environment)
+            | {
+                "AWS_LAMBDA_RUNTIME_API": fake.address,
+                "BENCH_MODE": mode,
+                "BENCH_MARKS": ",".join(map(str, marks or [])),
+                "BENCH_PORT": str(_free_port()),
+                **(extra or {}),
+            }
+        )
         started, process = _spawn(contestant.command, environment, complaints)
         running = Running(lambda_=fake, process=process, started=started, marks=queue.SimpleQueue())
         reader = threading.Thread(target=_read, args=(running,), daemon=True)
@@ -93,14 +111,18 @@ def run(contestant: Contestant, mode: Mode, *, marks: list[int] | None = None, e
                 process.stdout.close()
 
 
-def _spawn(command: tuple[str, ...], environment: dict[str, str], complaints: IO[str]) -> tuple[float, subprocess.Popen[str]]:
+def _spawn(
+    command: tuple[str, ...], environment: dict[str, str], complaints: IO[str]
+) -> tuple[float, subprocess.Popen[str]]:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    # The child inherits the affinity of this thread; a wrapper like taskset would count as start-up.
+    # The child inherits this thread's affinity; a wrapper like taskset would count as start-up.
     if len(cores) > 1:
         os.sched_setaffinity(0, {cores[-1]})
     try:
         started = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=complaints, text=True)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=complaints, text=True
+        )
     finally:
         if len(cores) > 1:
             os.sched_setaffinity(0, cores)

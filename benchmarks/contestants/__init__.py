@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Mode = Literal["telemetry", "idle", "flush", "stall"]
 ALL_MODES: frozenset[Mode] = frozenset({"telemetry", "idle", "flush", "stall"})
@@ -19,8 +21,8 @@ ALL_MODES: frozenset[Mode] = frozenset({"telemetry", "idle", "flush", "stall"})
 HERE = Path(__file__).parent
 BUILD = HERE.parent / ".build"
 SOURCE = HERE.parent.parent / "src"
-# What the library and the Python peers import, in an environment of its own: what else is installed where the
-# benchmarks run must not count (httpx, for one, imports click and rich when they are there).
+# What the library and the Python peers import, in an environment of its own: what else is
+# installed must not count (httpx, for one, imports click and rich when they are there).
 REQUIREMENTS = (
     "anyio>=4.11",
     "attrs>=24.1",
@@ -29,13 +31,14 @@ REQUIREMENTS = (
     "msgspec>=0.20",
     "requests>=2.32",
     "sniffio>=1.3",
-    "trio>=0.31",
     "uvloop>=0.21",
 )
+# Only where it is used: httpcore imports it wherever it is installed, on asyncio too.
+TRIO = "trio>=0.31"
 GO_MODULE = "github.com/zakharovvi/aws-lambda-extensions"
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """A contestant cannot run on this machine."""
 
 
@@ -49,7 +52,7 @@ class Contestant:
         command: Arguments to start it.
         environment: Variables that it needs beyond those of every contestant.
         modes: What it can be asked to do.
-        json_records: Whether it takes JSON log records; if not, it is measured with the `text` corpus alone.
+        json_records: Whether it takes JSON log records; if not, it meets the `text` corpus alone.
     """
 
     name: str
@@ -67,21 +70,25 @@ def prepare(name: str) -> Contestant:
     """Build what a contestant needs, unless it is there already.
 
     Raises:
-        Unavailable: The toolchain or a registry is missing; the message says which.
+        UnavailableError: The toolchain or a registry is missing; the message says which.
     """
     if name in {"asyncio", "uvloop", "trio"}:
         return Contestant(
             name=name,
             title=f"lambda-extension, {name}",
-            command=(str(interpreter()), str(HERE / "library.py")),
+            command=(str(interpreter(trio=name == "trio")), str(HERE / "library.py")),
             environment={"BENCH_BACKEND": name},
         )
     if name == "floor":
         title = "Python, stdlib only"
-        return Contestant(name=name, title=title, command=(str(interpreter()), str(HERE / "floor.py")))
+        return Contestant(
+            name=name, title=title, command=(str(interpreter()), str(HERE / "floor.py"))
+        )
     if name == "aws-sample":
         title = "Python, AWS sample's shape"
-        return Contestant(name=name, title=title, command=(str(interpreter()), str(HERE / "aws_sample.py")))
+        return Contestant(
+            name=name, title=title, command=(str(interpreter()), str(HERE / "aws_sample.py"))
+        )
     if name == "go-stdlib":
         return Contestant(name=name, title="Go, net/http", command=(str(_build_go(name)),))
     if name == "go-module":
@@ -94,19 +101,22 @@ def prepare(name: str) -> Contestant:
         )
     if name == "rust-crate":
         return Contestant(name=name, title="Rust, lambda-extension", command=(str(_build_rust()),))
-    raise Unavailable(f"no such contestant; choose from {', '.join(NAMES)}")
+    raise UnavailableError(f"no such contestant; choose from {', '.join(NAMES)}")
 
 
-def interpreter() -> Path:
-    """Return the Python of an environment with nothing in it but `REQUIREMENTS`."""
-    home = BUILD / f"python{sys.version_info.major}.{sys.version_info.minor}"
+def interpreter(*, trio: bool = False) -> Path:
+    """Return the Python of an environment with only `REQUIREMENTS` in it, and trio if asked."""
+    home = (
+        BUILD / f"python{sys.version_info.major}.{sys.version_info.minor}{'-trio' if trio else ''}"
+    )
     python = home / "bin" / "python"
     stamp = home / "requirements"
-    wanted = "\n".join(REQUIREMENTS)
+    requirements = (*REQUIREMENTS, TRIO) if trio else REQUIREMENTS
+    wanted = "\n".join(requirements)
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(home, ignore_errors=True)
         venv.create(home, with_pip=True, symlinks=True)
-        _run([str(python), "-m", "pip", "install", "-q", *REQUIREMENTS])
+        _run([str(python), "-m", "pip", "install", "-q", *requirements])
         # Their .pth files would cost every start; no layer has them.
         _run([str(python), "-m", "pip", "uninstall", "-q", "-y", "setuptools", "pip"])
         stamp.write_text(wanted)
@@ -119,13 +129,21 @@ def versions() -> dict[str, str]:
         "import importlib.metadata as m, sys; print('python', sys.version.split()[0]); "
         "[print(d.metadata['Name'].lower(), d.version) for d in m.distributions()]"
     )
-    found = dict(line.split(" ", 1) for line in _run([str(interpreter()), "-c", code]).splitlines())
+    found = dict(
+        line.split(" ", 1) for line in _run([str(interpreter(trio=True)), "-c", code]).splitlines()
+    )
     for tool, arguments in (("go", ["version"]), ("rustc", ["--version"])):
         if shutil.which(tool):
-            found[tool] = next(word for word in _run([tool, *arguments]).replace("go1", "1").split() if word[0].isdigit())
+            found[tool] = next(
+                word
+                for word in _run([tool, *arguments]).replace("go1", "1").split()
+                if word[0].isdigit()
+            )
     lock = BUILD / "rust-src" / "Cargo.lock"
     if lock.exists():
-        found["rust crate lambda-extension"] = lock.read_text().split('name = "lambda-extension"\nversion = "')[1].split('"')[0]
+        found["rust crate lambda-extension"] = (
+            lock.read_text().split('name = "lambda-extension"\nversion = "')[1].split('"')[0]
+        )
     return found
 
 
@@ -135,7 +153,7 @@ def _build_go(name: str) -> Path:
     if _fresh(binary, source):
         return binary
     if shutil.which("go") is None:
-        raise Unavailable("no Go toolchain")
+        raise UnavailableError("no Go toolchain")
     copy = BUILD / f"{name}-src"
     shutil.copytree(source, copy, dirs_exist_ok=True)
     if name == "go-module":
@@ -150,7 +168,7 @@ def _build_rust() -> Path:
     if _fresh(binary, HERE / "rust"):
         return binary
     if shutil.which("cargo") is None:
-        raise Unavailable("no Rust toolchain")
+        raise UnavailableError("no Rust toolchain")
     shutil.copytree(HERE / "rust", copy, dirs_exist_ok=True)
     _run(["cargo", "build", "--release", "-q", "--target-dir", str(BUILD / "rust")], cwd=copy)
     return binary
@@ -164,11 +182,15 @@ def _fresh(binary: Path, source: Path) -> bool:
 def _run(command: list[str], *, cwd: Path | None = None) -> str:
     BUILD.mkdir(exist_ok=True)
     try:
-        done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=900)
+        done = subprocess.run(
+            command, cwd=cwd, check=True, capture_output=True, text=True, timeout=900
+        )
     except subprocess.CalledProcessError as error:
-        raise Unavailable(f"`{' '.join(command[:3])}` failed: {error.stderr.strip().splitlines()[-1:]}") from error
+        raise UnavailableError(
+            f"`{' '.join(command[:3])}` failed: {error.stderr.strip().splitlines()[-1:]}"
+        ) from error
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise Unavailable(str(error)) from error
+        raise UnavailableError(str(error)) from error
     return done.stdout
 
 

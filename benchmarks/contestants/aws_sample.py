@@ -1,4 +1,6 @@
-"""An extension in the shape of AWS's Python sample: requests for the API, http.server, an unbounded queue between."""
+"""An extension in the shape of AWS's Python sample: requests, http.server, an unbounded queue."""
+
+# ruff: noqa: A002, E402, PLW0603
 
 from __future__ import annotations
 
@@ -30,7 +32,7 @@ class Receiver(BaseHTTPRequestHandler):
         for event in json.loads(body):
             events_queue.put(event)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -66,17 +68,22 @@ def main() -> None:
     if MODE != "idle":
         server = HTTPServer(("127.0.0.1", 0), Receiver)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        subscription = {
+        subscription: Any = {
             "schemaVersion": "2022-12-13",
             "types": ["platform", "function"],
-            "destination": {"protocol": "HTTP", "URI": f"http://sandbox.localdomain:{server.server_port}"},
+            "destination": {
+                "protocol": "HTTP",
+                "URI": f"http://sandbox.localdomain:{server.server_port}",
+            },
             "buffering": {"maxItems": 1000, "maxBytes": 262144, "timeoutMs": 100},
         }
         requests.put(f"{API}/2022-07-01/telemetry", json=subscription, headers=headers, timeout=10)
     if MODE == "telemetry":
         threading.Thread(target=consume, daemon=True).start()
     while True:
-        event = requests.get(f"{API}/2020-01-01/extension/event/next", headers=headers, timeout=None).json()
+        event = requests.get(
+            f"{API}/2020-01-01/extension/event/next", headers=headers, timeout=None
+        ).json()
         if event["eventType"] == "SHUTDOWN":
             return
         if MODE == "flush":

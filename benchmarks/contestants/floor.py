@@ -1,4 +1,6 @@
-"""The floor: an extension with nothing but the standard library, events as plain dicts, no queue, no error handling."""
+"""The floor: only the standard library, events as plain dicts, no queue, no error handling."""
+
+# ruff: noqa: A002, B023, E402, PLW0603
 
 from __future__ import annotations
 
@@ -56,7 +58,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.end_headers()
         consume(events)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -70,7 +72,10 @@ def main() -> None:
         return response.read(), response.headers
 
     _, headers = call(
-        "POST", "/2020-01-01/extension/register", {"events": ["INVOKE", "SHUTDOWN"]}, Lambda_Extension_Name="floor"
+        "POST",
+        "/2020-01-01/extension/register",
+        {"events": ["INVOKE", "SHUTDOWN"]},
+        Lambda_Extension_Name="floor",
     )
     identifier = headers["Lambda-Extension-Identifier"]
     if MODE != "idle":
@@ -79,18 +84,23 @@ def main() -> None:
         subscription = {
             "schemaVersion": "2022-12-13",
             "types": ["platform", "function"],
-            "destination": {"protocol": "HTTP", "URI": f"http://sandbox.localdomain:{server.server_port}"},
+            "destination": {
+                "protocol": "HTTP",
+                "URI": f"http://sandbox.localdomain:{server.server_port}",
+            },
             "buffering": {"maxItems": 1000, "maxBytes": 262144, "timeoutMs": 100},
         }
         call("PUT", "/2022-07-01/telemetry", subscription, Lambda_Extension_Identifier=identifier)
     while True:
-        body, _ = call("GET", "/2020-01-01/extension/event/next", Lambda_Extension_Identifier=identifier)
+        body, _ = call(
+            "GET", "/2020-01-01/extension/event/next", Lambda_Extension_Identifier=identifier
+        )
         event = json.loads(body)
         if event["eventType"] == "SHUTDOWN":
             return
         if MODE == "flush":
             with arrived:
-                arrived.wait_for(lambda: event["requestId"] in done, timeout=5)  # noqa: B023
+                arrived.wait_for(lambda: event["requestId"] in done, timeout=5)
                 done.discard(event["requestId"])
 
 

@@ -1,0 +1,125 @@
+"""The harness itself: batches, the fake Lambda, the goals, the report and its plots."""
+
+from __future__ import annotations
+
+import json
+import sys
+from xml.etree import ElementTree as ET
+
+import pytest
+
+pytest.importorskip("benchmarks", reason="benchmarks are not part of the distribution")
+
+from benchmarks import __main__ as command, contestants, corpus, goals, measure, report, svg
+from benchmarks.contestants import Contestant
+
+FLOOR = Contestant(
+    name="floor", title="floor", command=(sys.executable, str(contestants.HERE / "floor.py"))
+)
+
+
+def test_batches_hold_what_they_say_and_never_repeat() -> None:
+    made = corpus.batches(40, kind="mixed", variants=3)
+    bodies = [batch.request.partition(b"\r\n\r\n")[2] for batch in made]
+    assert [len(json.loads(body)) for body in bodies] == [40, 40, 40]
+    assert [batch.body_bytes for batch in made] == [len(body) for body in bodies]
+    assert len(set(bodies)) == 3
+
+
+def test_text_batches_have_no_object_as_log_record() -> None:
+    assert any(
+        isinstance(event["record"], dict)
+        for event in corpus.events(20, kind="mixed")
+        if event["type"] == "function"
+    )
+    assert not any(
+        isinstance(event["record"], dict)
+        for event in corpus.events(20, kind="text")
+        if event["type"] == "function"
+    )
+
+
+def test_stdlib_extension_starts_takes_every_event_and_answers_invocations() -> None:
+    found = measure.startup(FLOOR)
+    assert 0 < found["up_ms"] < found["register_ms"] < found["subscribe_ms"] < found["next_ms"]
+    stream = measure.throughput(FLOOR, "mixed", {20: 5})
+    assert stream["mixed_20_events_per_s"] > 0
+    assert stream["mixed_20_ack_p50_us"] <= stream["mixed_20_ack_p99_us"]
+    added = measure.invocations(FLOOR, 10)
+    assert added["invoke_idle_p50_us"] > 0
+    assert added["invoke_flush_p50_us"] > 0
+
+
+def test_contestant_that_dies_is_told_with_what_it_wrote() -> None:
+    broken = Contestant(
+        name="broken", title="broken", command=(sys.executable, "-c", "raise SystemExit('no')")
+    )
+    run = _run()
+    command._interleave(
+        [broken, FLOOR], 1, run, lambda one: measure.startup(one) if one is FLOOR else _fail(one)
+    )
+    assert "next_ms" in run.results["floor"]
+    assert list(run.skipped) == ["broken, in part"]
+
+
+def test_goals_are_judged_only_where_measured() -> None:
+    verdicts = {
+        verdict.goal: verdict
+        for verdict in goals.judge(
+            {"asyncio": {"register_ms": 90.0}, "floor": {"register_ms": 40.0}}
+        )
+    }
+    register = verdicts["start to register: at most 2.0 x the floor"]
+    assert (register.met, register.measured) == (False, "2.25x")
+    assert {
+        verdict.met
+        for goal, verdict in verdicts.items()
+        if "throughput" in goal or "memory" in goal
+    } == {None}
+
+
+@pytest.mark.parametrize(("late", "holds"), [(1.05, True), (1.2, False)])
+def test_growth_check_fails_when_cpu_per_event_grows(late: float, holds: bool) -> None:
+    figures = {"growth_100000_cpu_us_per_event": 1.0, "growth_1000000_cpu_us_per_event": late}
+    assert goals.growth_holds({"asyncio": figures}) is holds
+
+
+def test_report_shows_ratios_and_draws_plots() -> None:
+    run = _run()
+    startup = {
+        "up_ms": 10.0,
+        "register_ms": 50.0,
+        "subscribe_ms": 51.0,
+        "next_ms": 52.0,
+        "startup_cpu_ms": 50.0,
+        "idle_mib": 20.0,
+    }
+    stream = {f"mixed_{size}_events_per_s": size * 1000.0 for size in report.SIZES}
+    run.results = {
+        "floor": startup | stream,
+        "broken": {key: value * 2 for key, value in (startup | stream).items()},
+    }
+    page = report.markdown(run)
+    assert "| broken | 100 ms (2.00) | 104 ms (2.00) |" in page
+    for plot in report.plots(run).values():
+        assert ET.fromstring(plot).tag.endswith("svg")
+
+
+def test_plot_escapes_names() -> None:
+    assert "a &lt; b" in svg.stacked_bars("t", "ms", {"a < b": {"x": 1.0}})
+
+
+def _fail(contestant: Contestant) -> dict[str, float]:
+    raise TimeoutError(contestant.name)
+
+
+def _run() -> report.Run:
+    return report.Run(
+        machine={"date": "today", "system": "s", "cpu": "c", "cores": "2", "load": "0"},
+        versions={"python": "3"},
+        titles={"floor": "floor", "broken": "broken"},
+        results={"floor": {}, "broken": {}},
+        skipped={},
+        imports={},
+        settings={"rounds": 1},
+    )
