@@ -1,0 +1,23 @@
+#!/usr/bin/env python3
+"""Print the function's logs, and what each invocation was billed."""
+
+import anyio
+
+from lambda_extension import open_telemetry
+from lambda_extension.telemetry import FunctionLog, PlatformReport
+
+
+async def main() -> None:
+    async with open_telemetry() as telemetry:
+        async for event in telemetry:
+            match event:
+                case FunctionLog(record=record):
+                    print("function:", record)
+                case PlatformReport(record=report):
+                    print("billed:", report.metrics.billed_duration_ms, "ms for", report.request_id)
+                case _:
+                    pass
+
+
+if __name__ == "__main__":
+    anyio.run(main)

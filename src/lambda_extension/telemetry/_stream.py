@@ -1,0 +1,194 @@
+"""The receiving end: whole batches cross the task boundary, events are iterated within a batch without scheduling."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Self, final
+
+import anyio
+import anyio.lowlevel
+import attrs
+from anyio.streams.memory import MemoryObjectReceiveStream
+
+from lambda_extension.telemetry._events import TelemetryEvent
+
+
+@attrs.frozen(kw_only=True)
+class ReceiverSettings:
+    """How telemetry is received.
+
+    Attributes:
+        host: Address to listen on; None takes the one that `sandbox.localdomain` resolves to, or loopback where that
+            name is unknown.
+        port: Port to listen on; 0 lets the kernel choose.
+        max_buffered_batches: Batches that wait for the consumer. When they are that many, requests go unanswered
+            until one is taken: Lambda then keeps one batch in flight, buffers, and in the end drops and reports.
+        max_body_bytes: Longest request body; a longer one is answered 413. AWS says to allow for twice `max_bytes`.
+    """
+
+    host: str | None = None
+    port: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(65_535)])
+    max_buffered_batches: int = attrs.field(default=8, validator=attrs.validators.ge(1))
+    max_body_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=attrs.validators.ge(1))
+
+
+@attrs.frozen(kw_only=True)
+class Batch:
+    """The events of one request of the platform.
+
+    Attributes:
+        events: The events, in the platform's order.
+        sequence_id: The request's `Sequence-Id` header, as it came; None when there was none.
+        size: Bytes of the body that they came in.
+    """
+
+    events: list[TelemetryEvent]
+    sequence_id: str | None = None
+    size: int = 0
+
+    def __iter__(self) -> Iterator[TelemetryEvent]:
+        return iter(self.events)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+
+@attrs.frozen(kw_only=True)
+class Statistics:
+    """What has happened to telemetry so far; all numbers are totals, but for `buffered_events`.
+
+    Attributes:
+        received_batches: Batches taken in and acknowledged.
+        received_events: Events in them.
+        received_bytes: Bytes of their bodies.
+        unknown_events: Events among them that are an `UnknownEvent`.
+        delivered_events: Events that the consumer has taken.
+        buffered_events: Events taken in that wait for the consumer now.
+        repeated_batches: Batches that came twice in a row and were delivered once.
+        refused_bodies: Bodies that were not a JSON array (answered 400), or too long (413).
+        rejected_batches: Batches answered 503, unacknowledged, since the stream had closed.
+        dropped_events: Events that the platform reported as dropped.
+        dropped_bytes: Bytes that the platform reported as dropped.
+    """
+
+    received_batches: int = 0
+    received_events: int = 0
+    received_bytes: int = 0
+    unknown_events: int = 0
+    delivered_events: int = 0
+    buffered_events: int = 0
+    repeated_batches: int = 0
+    refused_bodies: int = 0
+    rejected_batches: int = 0
+    dropped_events: int = 0
+    dropped_bytes: int = 0
+
+
+@attrs.define(kw_only=True, eq=False)
+class Counters:
+    """The counts that the receiver keeps."""
+
+    received_batches: int = 0
+    received_events: int = 0
+    received_bytes: int = 0
+    unknown_events: int = 0
+    repeated_batches: int = 0
+    refused_bodies: int = 0
+    rejected_batches: int = 0
+    dropped_events: int = 0
+    dropped_bytes: int = 0
+
+
+@final
+class TelemetryStream:
+    """Telemetry as an async iterator of events; `batches()` gives whole batches.
+
+    It ends once the environment shuts down and what was received has been taken. One task reads it at a time, by event
+    or by batch, and may change between the two: nothing is skipped.
+    """
+
+    def __init__(
+        self,
+        receive: MemoryObjectReceiveStream[Batch],
+        counters: Counters,
+        *,
+        before_read: Callable[[], None],
+        failure: Callable[[], Exception | None],
+    ) -> None:
+        self._receive = receive
+        self._counters = counters
+        self._before_read = before_read
+        self._failure = failure
+        self._batch = Batch(events=[])
+        self._taken = 0
+        self._delivered = 0
+        self._guard = anyio.ResourceGuard("reading telemetry")
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> TelemetryEvent:
+        """Give the next event: at once from the current batch, else a checkpoint that waits for the next batch.
+
+        A cancelled call takes nothing.
+
+        Raises:
+            anyio.BusyResourceError: Another task is reading.
+            LambdaExtensionError: The session failed, for example since the platform did.
+        """
+        while not self.has_event:
+            self._batch = await self._next_batch()
+            self._taken = 0
+        event = self._batch.events[self._taken]
+        self._taken += 1
+        self._delivered += 1
+        return event
+
+    @property
+    def has_event(self) -> bool:
+        """Whether the current batch has an event left, so that the next read will not wait."""
+        return self._taken < len(self._batch.events)
+
+    def batches(self) -> AsyncIterator[Batch]:
+        """Iterate by batch; what is left of a batch that was read by event comes first. Errors as by event."""
+        return _Batches(self)
+
+    def statistics(self) -> Statistics:
+        """Count what has been received, delivered, refused and dropped so far."""
+        counts = attrs.asdict(self._counters)
+        buffered = self._counters.received_events - self._delivered
+        return Statistics(**counts, delivered_events=self._delivered, buffered_events=buffered)
+
+    async def _take_batch(self) -> Batch:
+        """Take the rest of the current batch, or the next one."""
+        if self.has_event:
+            await anyio.lowlevel.checkpoint()
+        batch, taken = self._batch, self._taken
+        if taken >= len(batch.events):
+            batch, taken = await self._next_batch(), 0
+        self._batch, self._taken = Batch(events=[]), 0
+        rest = attrs.evolve(batch, events=batch.events[taken:]) if taken else batch
+        self._delivered += len(rest.events)
+        return rest
+
+    async def _next_batch(self) -> Batch:
+        self._before_read()
+        with self._guard:
+            try:
+                return await self._receive.receive()
+            except anyio.EndOfStream:
+                failure = self._failure()
+                if failure is not None:
+                    raise failure from None
+                raise StopAsyncIteration from None
+
+
+@final
+class _Batches(AsyncIterator[Batch]):
+    """The stream seen by batch. A class: an abandoned async generator would be finalised at some later time."""
+
+    def __init__(self, stream: TelemetryStream) -> None:
+        self._stream = stream
+
+    async def __anext__(self) -> Batch:
+        return await self._stream._take_batch()
