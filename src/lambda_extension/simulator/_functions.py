@@ -1,0 +1,101 @@
+"""The function under simulation: scripted in this process, or a process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+__all__ = ["ExtensionSpec", "FunctionContext", "ScriptedFunction", "function_argv"]
+
+
+@frozen(kw_only=True)
+class ScriptedFunction:
+    """A function that does as told, in this process.
+
+    Attributes:
+        latency: Seconds until it answers.
+        init_latency: Seconds its init takes.
+        log_lines: Lines it prints at the start of each invocation.
+        response: JSON value to answer; `None` answers the payload itself.
+        response_size: Answer this many bytes instead.
+        error_type: Answer with this error type.
+        init_error_type: Fail init with this error type.
+        never_answers: Wait for the time-out.
+        exit_code: Exit instead of answering; 137 is what running out of memory looks like.
+        then: Behaviours of the following invocations, the last one for all that remain.
+    """
+
+    latency: float = 0.0
+    init_latency: float = 0.0
+    log_lines: Sequence[str] = ()
+    response: Any = None
+    response_size: int | None = None
+    error_type: str | None = None
+    init_error_type: str | None = None
+    never_answers: bool = False
+    exit_code: int | None = None
+    then: Sequence[ScriptedFunction] = ()
+
+    def turn(self, number: int) -> ScriptedFunction:
+        """Return the behaviour of invocation `number`, counted from 0."""
+        steps = (self, *self.then)
+        return steps[min(number, len(steps) - 1)]
+
+
+@frozen(kw_only=True)
+class FunctionContext:
+    """What an in-process function learns of its invocation."""
+
+    request_id: str
+    deadline_ms: int
+    invoked_function_arn: str
+    trace_header: str | None
+
+
+@frozen
+class ExtensionSpec:
+    """An extension to start: its command or async callable, its name, more environment variables."""
+
+    command: Any
+    name: str | None = field(default=None, kw_only=True)
+    environment: dict[str, str] = field(factory=dict, kw_only=True)
+
+    @property
+    def argv(self) -> list[str] | None:
+        """The command line; `None` for a callable."""
+        if callable(self.command):
+            return None
+        if isinstance(self.command, (str, Path)):
+            return [str(Path(self.command).absolute())]
+        return [str(part) for part in self.command]
+
+    @property
+    def resolved_name(self) -> str:
+        """The given name, or the file name of the command, or the callable's name."""
+        if self.name is not None:
+            return self.name
+        if self.argv is None:
+            return str(getattr(self.command, "__name__", type(self.command).__name__))
+        return Path(self.argv[0]).name
+
+
+def function_argv(function: Any) -> tuple[list[str], str]:
+    """Return the command line and the handler string of a function that is a process.
+
+    Raises:
+        ModuleNotFoundError: A Python handler is asked for and awslambdaric is not installed.
+    """
+    if isinstance(function, str) and ":" in function:
+        if importlib.util.find_spec("awslambdaric") is None:
+            message = "running a Python handler needs awslambdaric: pip install 'lambda-extension[cli]'"
+            raise ModuleNotFoundError(message, name="awslambdaric")
+        handler = function.replace(":", ".")
+        return [sys.executable, "-m", "awslambdaric", handler], handler
+    if isinstance(function, (str, Path)):
+        return [str(Path(function).absolute())], "handler"
+    return [str(part) for part in function], "handler"

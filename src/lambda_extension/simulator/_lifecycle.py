@@ -1,0 +1,520 @@
+"""Init, invoke, reset and shutdown of environments, one after the other."""
+
+from __future__ import annotations
+
+import math
+import signal
+from typing import Any, Final, final
+
+import anyio
+import anyio.abc
+from attrs import field, frozen
+
+from ._clock import Clock
+from ._delivery import Subscriber
+from ._faults import ClockJump, DeliveryFault, Flood, KillFault
+from ._record import Record
+from ._sandbox import Invocation, Sandbox
+from ._settings import Settings
+
+__all__ = ["Platform", "ShutdownReport"]
+
+_FLUSH_LIMIT: Final = 1.0
+
+
+@frozen(kw_only=True)
+class ShutdownReport:
+    """How an environment ended; milliseconds.
+
+    Attributes:
+        late: Participants that lived past the deadline and were killed.
+        exit_codes: By participant; negative is the signal's number.
+    """
+
+    reason: str
+    budget_ms: float
+    used_ms: float
+    exit_codes: dict[str, int | None] = field(factory=dict)
+    late: tuple[str, ...] = ()
+
+
+@final
+class Platform:
+    """Orchestrates environments: one at a time, a new one after a reset."""
+
+    def __init__(
+        self, settings: Settings, *, clock: Clock, record: Record, tasks: anyio.abc.TaskGroup, api: str
+    ) -> None:
+        self.settings, self.clock, self.record = settings, clock, record
+        self._tasks, self._api = tasks, api
+        self.sandbox: Sandbox | None = None
+        self.ending: Sandbox | None = None
+        self.ready = anyio.Event()
+        self.busy = anyio.Lock()
+        self.frozen = False
+        self.init_duration_ms: float | None = None
+        self._inits = self._invocations = self._shutdowns = self._batches = 0
+
+    # -- init
+
+    async def start(self) -> None:
+        """Run the first init; a failed one is repeated within the first invocation."""
+        async with self.busy:
+            limit = self.settings.init_timeout
+            await self._init("init", limit)
+            self.ready.set()
+            await self._freeze()
+
+    async def _init(self, phase: str, limit: float) -> bool:
+        sandbox = Sandbox(self.settings, clock=self.clock, record=self.record, tasks=self._tasks, api=self._api)
+        sandbox.telemetry.tamper = self._tamper
+        self.sandbox = sandbox
+        self._inits += 1
+        self.record.add("phase", "platform", "init-start", phase=phase)
+        started = self.clock.time()
+        common = {"initializationType": self.settings.initialization_type, "phase": phase}
+        sandbox.telemetry.emit("platform.initStart", {**common, **self._instance()})
+        status = "timeout"
+        with anyio.move_on_after(limit):
+            await self._init_steps(sandbox, common)
+            status = "success" if sandbox.fatal is None else "error"
+        took = (self.clock.time() - started) * 1000
+        failure = {} if status == "success" else {"errorType": sandbox.fatal or "Runtime.Unknown"}
+        self._init_end(sandbox, common, status, took, failure)
+        if status == "success":
+            self.init_duration_ms = took
+            return True
+        self._blame(sandbox, status)
+        await sandbox.kill()
+        self.sandbox = None
+        return False
+
+    async def _init_steps(self, sandbox: Sandbox, common: dict[str, Any]) -> None:
+        table = sandbox.table
+        if len(self.settings.extensions) > 10:
+            sandbox.fail("Extension.TooManyExtensions")
+        else:
+            sandbox.start_extensions()
+        self._kill("init", self._inits)
+        await sandbox.until(lambda: all(item.state != "Started" for item in table.extensions.values()))
+        if sandbox.fatal is not None:
+            return
+        sandbox.start_runtime()
+        await sandbox.until(lambda: sandbox.runtime_ready)
+        if sandbox.fatal is not None:
+            return
+        sandbox.telemetry.emit("platform.initRuntimeDone", {**common, "status": "success"})
+        await sandbox.until(lambda: all(item.asked_next for item in table.extensions.values()))
+
+    def _init_end(
+        self, sandbox: Sandbox, common: dict[str, Any], status: str, took: float, failure: dict[str, str]
+    ) -> None:
+        emit = sandbox.telemetry.emit
+        if status != "success" and not sandbox.runtime_ready:
+            emit("platform.initRuntimeDone", {**common, "status": status, **failure})
+        for item in sandbox.table.extensions.values():
+            extra = {} if item.error_type is None else {"errorType": item.error_type}
+            emit(
+                "platform.extension",
+                {"name": item.name, "state": item.state, "events": list(item.events), **extra},
+            )
+        metrics = {"durationMs": round(took, 3)}
+        emit("platform.initReport", {**common, "status": status, "metrics": metrics, **failure})
+        sandbox.telemetry.close()
+        self.record.add("phase", "platform", "init-end", status=status, took_ms=took, **failure)
+
+    def _instance(self) -> dict[str, Any]:
+        about = self.settings.about
+        return {
+            "functionName": about.name,
+            "functionVersion": about.version,
+            "instanceId": about.version if self.settings.managed else "simulator",
+            "instanceMaxMemory": self.settings.memory_mb * 1024 * 1024,
+            "runtimeVersion": "" if self.settings.managed else "simulator",
+            "runtimeVersionArn": "",
+        }
+
+    def _blame(self, sandbox: Sandbox, status: str) -> None:
+        if status != "timeout":
+            return
+        for item in sandbox.table.extensions.values():
+            if item.state == "Started":
+                message, fix = "It never registered.", "POST /2020-01-01/extension/register at start."
+            elif not item.asked_next:
+                message, fix = "It never asked for next, so init timed out.", "GET event/next after init."
+            else:
+                continue
+            self.record.finding(item.name, "never-calls-next", message, fix=fix)
+
+    # -- invoke
+
+    async def invoke(self, invocation: Invocation) -> None:
+        """Run one invocation to its report; never raises for what participants do."""
+        if self.settings.managed:
+            await self._invoke_managed(invocation)
+            return
+        async with self.busy:
+            await self._thaw()
+            await self._invoke(invocation)
+            await self._freeze()
+
+    def _begin(self, invocation: Invocation) -> None:
+        self._invocations += 1
+        for fault in self.settings.faults:
+            if isinstance(fault, ClockJump) and fault.nth == self._invocations:
+                self.record.add("fault", "platform", "clock-jump", seconds=fault.seconds)
+                self.clock.jump(fault.seconds)
+        invocation.started = self.clock.time()
+        invocation.deadline_ms = int((invocation.started + invocation.timeout) * 1000)
+        self.record.add("phase", "platform", "invoke-start", request_id=invocation.request_id)
+
+    async def _invoke(self, invocation: Invocation) -> None:
+        self._begin(invocation)
+        cold = self._invocations == 1
+        ends = anyio.current_time() + invocation.timeout
+        if self.sandbox is None or self.sandbox.fatal is not None:
+            await self._discard("failure")
+            cold = True
+            if not await self._init("invoke", invocation.timeout):
+                self._close(invocation, "error", "Runtime.Unknown")
+                return
+        sandbox = self.sandbox
+        assert sandbox is not None
+        await self._restore(sandbox)
+        with anyio.CancelScope(deadline=ends):
+            self._hand_out(sandbox, invocation)
+            await self._await_end(sandbox, invocation)
+        self._conclude(sandbox, invocation)
+        self._report(sandbox, invocation, cold=cold)
+        if invocation.status == "timeout" or sandbox.fatal is not None:
+            reason = "timeout" if invocation.status == "timeout" else "failure"
+            await self._discard(reason)
+
+    def _hand_out(self, sandbox: Sandbox, invocation: Invocation) -> None:
+        sandbox.active[invocation.request_id] = invocation
+        start: dict[str, Any] = {"requestId": invocation.request_id}
+        start["version"] = self.settings.about.version
+        event: dict[str, Any] = {
+            "eventType": "INVOKE",
+            "deadlineMs": invocation.deadline_ms,
+            "requestId": invocation.request_id,
+            "invokedFunctionArn": self.settings.about.arn,
+        }
+        if self.settings.managed:
+            start["functionArn"] = self.settings.about.arn
+        if invocation.trace_header is not None:
+            tracing = {"type": "X-Amzn-Trace-Id", "value": invocation.trace_header}
+            event["tracing"] = tracing
+            if not self.settings.managed:
+                start["tracing"] = tracing
+        sandbox.telemetry.emit("platform.start", start)
+        for item in sandbox.table.extensions.values():
+            if "INVOKE" in item.events:
+                sandbox.boxes[item.name].put(event)
+                # From here it must come back by itself: delivery is only a matter of scheduling.
+                item.asked_next = False
+        sandbox.runtime_box.put(invocation)
+        self._kill("invoke", self._invocations)
+        for fault in self.settings.faults:
+            if isinstance(fault, Flood) and fault.nth in (None, self._invocations):
+                self._tasks.start_soon(self._flood, sandbox, fault, name="flood")
+
+    async def _await_end(self, sandbox: Sandbox, invocation: Invocation) -> None:
+        await sandbox.until(lambda: invocation.runtime_done > 0)
+        if sandbox.fatal is not None:
+            return
+        self._runtime_done(sandbox, invocation)
+        await sandbox.until(
+            lambda: all(item.asked_next for item in sandbox.table.extensions.values() if "INVOKE" in item.events)
+        )
+
+    def _runtime_done(self, sandbox: Sandbox, invocation: Invocation) -> None:
+        took = invocation.runtime_done - invocation.started
+        answered = invocation.answered - invocation.started
+        record: dict[str, Any] = {
+            "requestId": invocation.request_id,
+            "status": invocation.status,
+            "metrics": {
+                "durationMs": round(took * 1000, 3),
+                "producedBytes": len(invocation.response),
+            },
+            "spans": [
+                _span("responseLatency", invocation.started, answered),
+                _span("responseDuration", invocation.answered, 0.0),
+                _span("runtimeOverhead", invocation.answered, took - answered),
+            ],
+        }
+        sandbox.telemetry.emit("platform.runtimeDone", _with_error(record, invocation))
+
+    def _conclude(self, sandbox: Sandbox, invocation: Invocation) -> None:
+        """Find out how the invocation ended."""
+        late = [
+            item.name for item in sandbox.table.extensions.values() if "INVOKE" in item.events and not item.asked_next
+        ]
+        if sandbox.fatal is not None:
+            invocation.error_type = sandbox.fatal
+            runtime = sandbox.fatal.startswith("Runtime.")
+            invocation.status = "failure" if runtime else "error"
+        elif not invocation.runtime_done or late:
+            invocation.status, invocation.error_type = "timeout", "Sandbox.Timeout"
+            for name in late if invocation.runtime_done else ():
+                self.record.finding(
+                    name,
+                    "exceeds-deadline",
+                    "It did not ask for next before the function's deadline, so the invocation timed out.",
+                    fix="Finish the work of an invocation before its deadlineMs, then ask for next.",
+                )
+        if not invocation.runtime_done:
+            record = {"requestId": invocation.request_id, "status": invocation.status}
+            sandbox.telemetry.emit("platform.runtimeDone", _with_error(record, invocation))
+
+    def _report(self, sandbox: Sandbox, invocation: Invocation, *, cold: bool) -> None:
+        sandbox.active.pop(invocation.request_id, None)
+        invocation.finished = self.clock.time()
+        took = (invocation.finished - invocation.started) * 1000
+        metrics: dict[str, Any] = {"durationMs": round(took, 3)}
+        if self.settings.managed:
+            answered = (invocation.answered or invocation.finished) - invocation.started
+            spans = [
+                _span("responseLatency", invocation.started, answered),
+                _span("responseDuration", invocation.started + answered, 0.0),
+            ]
+        else:
+            metrics |= {
+                "billedDurationMs": math.ceil(took),
+                "memorySizeMB": self.settings.memory_mb,
+                "maxMemoryUsedMB": min(64, self.settings.memory_mb),
+            }
+            if cold and self.init_duration_ms is not None and self.settings.mode == "on-demand":
+                metrics["initDurationMs"] = round(self.init_duration_ms, 3)
+            done = invocation.runtime_done or invocation.finished
+            spans = [_span("extensionOverhead", done, invocation.finished - done)]
+        record = {
+            "requestId": invocation.request_id,
+            "status": invocation.status,
+            "metrics": metrics,
+            "spans": spans,
+        }
+        if invocation.trace_header is not None and not self.settings.managed:
+            record["tracing"] = {"type": "X-Amzn-Trace-Id", "value": invocation.trace_header}
+        sandbox.telemetry.emit("platform.report", _with_error(record, invocation))
+        self._finish(invocation)
+
+    def _close(self, invocation: Invocation, status: str, error_type: str) -> None:
+        """End an invocation that reached no environment."""
+        invocation.status, invocation.error_type = status, error_type
+        invocation.finished = self.clock.time()
+        self._finish(invocation)
+
+    def _finish(self, invocation: Invocation) -> None:
+        self.record.add(
+            "phase",
+            "platform",
+            "invoke-end",
+            request_id=invocation.request_id,
+            status=invocation.status,
+            took_ms=(invocation.finished - invocation.started) * 1000,
+        )
+        invocation.responded.set()
+        invocation.reported.set()
+
+    async def _invoke_managed(self, invocation: Invocation) -> None:
+        self._begin(invocation)
+        sandbox = self.sandbox
+        if sandbox is None or sandbox.fatal is not None:
+            self._close(invocation, "failure", sandbox.fatal if sandbox and sandbox.fatal else "Sandbox.Failure")
+            return
+        with anyio.move_on_after(invocation.timeout):
+            self._hand_out(sandbox, invocation)
+            await sandbox.until(lambda: invocation.answered > 0)
+        if not invocation.answered:
+            failed = sandbox.fatal is not None
+            invocation.status = "failure" if failed else "timeout"
+            invocation.error_type = sandbox.fatal or "Sandbox.Timedout"
+        self._report(sandbox, invocation, cold=False)
+
+    # -- snapshots, freeze and thaw
+
+    async def _restore(self, sandbox: Sandbox) -> None:
+        if self.settings.mode != "snap-start" or sandbox.restored.is_set():
+            return
+        started = self.clock.time()
+        emit = sandbox.telemetry.emit
+        instance = self._instance()
+        emit("platform.restoreStart", instance)
+        sandbox.restored.set()
+        with anyio.move_on_after(10.0):
+            await sandbox.until(lambda: sandbox.runtime_waiting > 0)
+        status = "success" if sandbox.runtime_waiting else "timeout"
+        emit("platform.restoreRuntimeDone", {"status": status})
+        took = round((self.clock.time() - started) * 1000, 3)
+        emit("platform.restoreReport", {"status": status, "metrics": {"durationMs": took}})
+
+    async def _freeze(self, *, force: bool = False) -> None:
+        sandbox = self.sandbox
+        if sandbox is None or self.settings.managed or not (self.settings.freeze or force):
+            return
+        await anyio.sleep(self.settings.freeze_grace)
+        self.frozen = True
+        self.record.add("freeze", "platform", "freeze")
+        sandbox.telemetry.freeze()
+        for participant in sandbox.everyone():
+            if participant.process is not None:
+                participant.process.signal(signal.SIGSTOP)
+
+    async def _thaw(self) -> None:
+        if not self.frozen:
+            return
+        self.frozen = False
+        self.record.add("freeze", "platform", "thaw")
+        if self.sandbox is not None:
+            for participant in self.sandbox.everyone():
+                if participant.process is not None:
+                    participant.process.signal(signal.SIGCONT)
+            self.sandbox.telemetry.thaw()
+
+    async def freeze_for(self, seconds: float) -> None:
+        """Freeze, let the clock jump by `seconds`; the next event thaws."""
+        async with self.busy:
+            if not self.frozen:
+                await self._freeze(force=True)
+            self.clock.jump(seconds)
+
+    # -- the end
+
+    async def _discard(self, reason: str) -> None:
+        sandbox, self.sandbox = self.sandbox, None
+        if sandbox is not None:
+            await self._shut_down(sandbox, reason)
+
+    async def shut_down(self, reason: str) -> ShutdownReport:
+        """End the environment within its budget; killing what is late."""
+        async with self.busy:
+            await self._thaw()
+            sandbox, self.sandbox = self.sandbox, None
+            if sandbox is None:
+                return ShutdownReport(reason=reason, budget_ms=0.0, used_ms=0.0)
+            return await self._shut_down(sandbox, reason)
+
+    async def _shut_down(self, sandbox: Sandbox, reason: str) -> ShutdownReport:
+        self.ending = sandbox
+        extensions = sandbox.table.extensions.values()
+        external = any(item.external for item in extensions)
+        budget = 2.0 if external else 0.5 if extensions else 0.0
+        started, now = anyio.current_time(), self.clock.time()
+        deadline_ms = int((now + budget) * 1000)
+        sandbox.closing = True
+        self._shutdowns += 1
+        self.record.add("phase", "platform", "shutdown-start", reason=reason, budget_ms=budget * 1000)
+        self._kill("shutdown", self._shutdowns, sandbox)
+        await self._end_runtime(sandbox, 0.3 if external else budget)
+        await self._flush(sandbox.telemetry.subscribers.values(), started + budget)
+        event = {"eventType": "SHUTDOWN", "deadlineMs": deadline_ms, "shutdownReason": reason}
+        for item in extensions:
+            participant = sandbox.participants.get(item.name)
+            if participant is None:
+                continue
+            if "SHUTDOWN" in item.events and item.state in {"Registered", "Ready", "Running"}:
+                sandbox.boxes[item.name].put(event)
+            else:
+                participant.kill()
+        with anyio.CancelScope(deadline=started + budget):
+            while any(not item.done for item in sandbox.participants.values()):
+                await sandbox.changed()
+        late = tuple(item.name for item in sandbox.participants.values() if not item.done and not item.killed)
+        for name in late:
+            self.record.finding(
+                name,
+                "late-at-shutdown",
+                f"It still ran at the end of the {budget * 1000:.0f} ms of shutdown and was killed.",
+                fix="Flush within deadlineMs less a margin of 200 ms, then exit.",
+            )
+        used = (anyio.current_time() - started) * 1000
+        await sandbox.kill()
+        everyone = [*sandbox.participants.values(), *([sandbox.runtime] if sandbox.runtime else [])]
+        report = ShutdownReport(
+            reason=reason,
+            budget_ms=budget * 1000,
+            used_ms=used,
+            exit_codes={item.name: item.exit_code for item in everyone},
+            late=late,
+        )
+        self.record.add("phase", "platform", "shutdown-end", reason=reason, used_ms=used, late=late)
+        return report
+
+    async def _end_runtime(self, sandbox: Sandbox, slice_: float) -> None:
+        runtime = sandbox.runtime
+        if runtime is None:
+            return
+        if slice_:
+            runtime.signal(signal.SIGTERM)
+            with anyio.move_on_after(slice_):
+                while not runtime.done:
+                    await sandbox.changed()
+        runtime.kill()
+        with anyio.move_on_after(1.0):
+            while not runtime.done:
+                await sandbox.changed()
+
+    async def _flush(self, subscribers: Any, deadline: float) -> None:
+        limit = min(_FLUSH_LIMIT, max(0.0, deadline - anyio.current_time()))
+        async with anyio.create_task_group() as tasks:
+            for subscriber in subscribers:
+                tasks.start_soon(subscriber.flush, limit)
+
+    async def kill(self) -> None:
+        """End everything at once."""
+        for sandbox in (self.sandbox, self.ending):
+            if sandbox is not None:
+                await sandbox.kill()
+        self.sandbox = None
+
+    # -- faults
+
+    def _kill(self, phase: str, number: int, sandbox: Sandbox | None = None) -> None:
+        sandbox = sandbox or self.sandbox
+        for fault in self.settings.faults:
+            if not isinstance(fault, KillFault) or fault.phase != phase or sandbox is None:
+                continue
+            if fault.nth not in (None, number):
+                continue
+            runtime = fault.participant == "runtime"
+            target = sandbox.runtime if runtime else sandbox.participants.get(fault.participant)
+            if target is not None:
+                self.record.add("fault", fault.participant, "kill", phase=phase)
+                target.kill()
+
+    async def _flood(self, sandbox: Sandbox, fault: Flood) -> None:
+        self.record.add("fault", "runtime", "flood", per_second=fault.per_second)
+        started, sent = anyio.current_time(), 0
+        while (elapsed := anyio.current_time() - started) < fault.seconds and not sandbox.closing:
+            for sent in range(sent, int(elapsed * fault.per_second)):
+                sandbox.output("runtime", f"flood line {sent}")
+            await anyio.sleep(0.01)
+
+    def _tamper(self, subscriber: Subscriber, body: bytes) -> tuple[bytes, ...]:
+        self._batches += 1
+        bodies: tuple[bytes, ...] = (body,)
+        for fault in self.settings.faults:
+            if not isinstance(fault, DeliveryFault) or fault.nth not in (None, self._batches):
+                continue
+            self.record.add("fault", subscriber.name, fault.action)
+            if fault.action == "duplicate":
+                bodies = (*bodies, body)
+            elif fault.action == "malformed":
+                bodies = (body[:-1], *bodies[1:])
+            else:
+                unknown = b'{"time":"2026-01-01T00:00:00.000Z","type":"platform.future","record":{}}'
+                bodies = (body[:-1] + b"," + unknown + b"]", *bodies[1:])
+        return bodies
+
+
+def _span(name: str, start: float, seconds: float) -> dict[str, Any]:
+    took = round(max(0.0, seconds) * 1000, 3)
+    return {"name": name, "start": Clock.format(start), "durationMs": took}
+
+
+def _with_error(record: dict[str, Any], invocation: Invocation) -> dict[str, Any]:
+    if invocation.error_type is not None and invocation.status != "success":
+        record["errorType"] = invocation.error_type
+    return record

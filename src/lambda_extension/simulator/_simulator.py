@@ -1,0 +1,270 @@
+"""`Simulator`: Lambda on a laptop, as an async context manager."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Literal, final
+
+import anyio
+import httpx
+from attrs import frozen
+
+from lambda_extension.telemetry._server import listen_on, serve_app
+
+from ._clock import Clock
+from ._delivery import DeliverySettings
+from ._extensions_api import Function
+from ._faults import Fault
+from ._functions import ExtensionSpec, ScriptedFunction
+from ._lifecycle import Platform, ShutdownReport
+from ._record import Record
+from ._routes import Routes
+from ._sandbox import Invocation
+from ._settings import Mode, Settings
+
+__all__ = ["InvocationResult", "Simulator"]
+
+
+@frozen(kw_only=True)
+class InvocationResult:
+    """What the caller of an invocation learns; milliseconds.
+
+    Attributes:
+        payload: The decoded answer; raw bytes if it is not JSON; `None` without answer.
+        status: `success`, `error`, `failure` or `timeout`.
+        error_type: Why it did not succeed.
+        duration_ms: Until the runtime and all extensions were done.
+        extension_overhead_ms: What extensions added after the runtime was done.
+        logs: The first 1,000 lines that the function wrote meanwhile.
+    """
+
+    request_id: str
+    payload: Any
+    status: str
+    error_type: str | None
+    duration_ms: float
+    billed_duration_ms: int
+    extension_overhead_ms: float
+    logs: tuple[str, ...]
+
+
+@final
+class Simulator:
+    """An execution environment of Lambda: `async with Simulator(extensions=[...]) as lambda_`.
+
+    Entering starts the APIs on a loopback port that the kernel chooses and begins init; `ready` waits for it. Leaving
+    shuts down within Lambda's budget, or, on an error or cancellation, kills; no process survives either way. An error
+    in the block leaves bare unless a background task failed as well.
+
+    Args:
+        extensions: Paths, command lines, `ExtensionSpec`s, or async callables that take their environment.
+        function: `"module:handler"` (run by awslambdaric), the path or command line of a bootstrap, a
+            `ScriptedFunction`, or an async callable of event and `FunctionContext`.
+        mode: `on-demand`, `snap-start` or `managed-instances`.
+        timeout: Function time-out in seconds.
+        init_timeout: Limit of init in seconds.
+        memory_mb: Memory size that participants are told.
+        concurrency: Invocations at once, in managed-instances mode.
+        log_format: `Text` or `JSON`.
+        freeze: Whether processes are stopped between invocations.
+        telemetry_supported: `False` answers subscriptions as a local emulator does.
+        delivery: Retries of telemetry batches.
+        faults: What goes wrong on purpose.
+        about: Name, version, ARN parts of the function.
+        environment: The function's configured variables.
+        record_limit: Entries that the record keeps.
+    """
+
+    def __init__(
+        self,
+        extensions: Sequence[Any] = (),
+        function: Any = None,
+        *,
+        mode: Mode = "on-demand",
+        timeout: float = 3.0,
+        init_timeout: float = 10.0,
+        memory_mb: int = 128,
+        concurrency: int = 1,
+        log_format: Literal["Text", "JSON"] = "Text",
+        freeze: bool = False,
+        telemetry_supported: bool = True,
+        delivery: DeliverySettings | None = None,
+        faults: Sequence[Fault] = (),
+        about: Function | None = None,
+        environment: Mapping[str, str] | None = None,
+        record_limit: int = 20_000,
+    ) -> None:
+        specs = tuple(item if isinstance(item, ExtensionSpec) else ExtensionSpec(item) for item in extensions)
+        names = [spec.resolved_name for spec in specs]
+        if len(set(names)) != len(names):
+            message = f"extension names must differ, got {names}; use ExtensionSpec(..., name=...)"
+            raise ValueError(message)
+        handler = function if isinstance(function, str) and ":" in function else "handler"
+        self.settings = Settings(
+            extensions=specs,
+            function=ScriptedFunction() if function is None else function,
+            mode=mode,
+            timeout=timeout,
+            init_timeout=init_timeout,
+            memory_mb=memory_mb,
+            concurrency=concurrency if mode == "managed-instances" else 1,
+            log_format=log_format,
+            freeze=freeze,
+            telemetry_supported=telemetry_supported,
+            delivery=delivery or DeliverySettings(),
+            faults=tuple(faults),
+            about=about or Function(handler=handler.replace(":", ".")),
+            environment=dict(environment or {}),
+            record_limit=record_limit,
+        )
+        self._context: Any = None
+        self._report: ShutdownReport | None = None
+
+    async def __aenter__(self) -> Simulator:
+        if self._context is not None:
+            message = "a Simulator cannot be entered twice"
+            raise RuntimeError(message)
+        self._context = self._run()
+        await self._context.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> bool | None:
+        left: bool | None = await self._context.__aexit__(*error)
+        return left
+
+    @asynccontextmanager
+    async def _run(self) -> AsyncGenerator[None, None]:
+        self.clock = Clock()
+        self.record = Record(self.clock, limit=self.settings.record_limit)
+        sock = listen_on("127.0.0.1")
+        self.api = f"127.0.0.1:{sock.getsockname()[1]}"
+        self._end = anyio.Event()
+        failure: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            self._platform = Platform(self.settings, clock=self.clock, record=self.record, tasks=tasks, api=self.api)
+            self._routes = Routes(self._platform)
+            try:
+                await tasks.start(self._serve, sock)
+                tasks.start_soon(self._platform.start, name="init")
+                try:
+                    yield
+                    await self.shutdown()
+                except Exception as error:  # noqa: BLE001 - raised again below, out of the group
+                    failure = error
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._platform.kill()
+                self._end.set()
+                tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _serve(self, sock: Any, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        await serve_app(
+            self._routes,
+            sock,
+            shutdown_trigger=self._end.wait,
+            graceful_timeout=0.2,
+            task_status=task_status,
+        )
+
+    def http_client(self) -> httpx.AsyncClient:
+        """Return a client of the APIs that needs no socket; the caller closes it."""
+        transport = httpx.ASGITransport(app=self._routes)  # type: ignore[arg-type]
+        return httpx.AsyncClient(transport=transport, base_url=f"http://{self.api}", timeout=None)
+
+    async def ready(self, *, within: float = 30.0) -> None:
+        """Block until the first init has ended, well or not.
+
+        Raises:
+            TimeoutError: It did not end within `within` seconds.
+        """
+        with anyio.fail_after(within):
+            await self._platform.ready.wait()
+
+    async def invoke(
+        self,
+        payload: Any = None,
+        *,
+        timeout: float | None = None,
+        trace_header: str | None = None,
+        client_context: str | None = None,
+    ) -> InvocationResult:
+        """Invoke the function and block until its report.
+
+        On-demand invocations queue for the one environment. A cancelled call lets the invocation run to its end.
+
+        Args:
+            payload: JSON value.
+            timeout: Seconds, in place of the function's.
+            trace_header: Value of X-Amzn-Trace-Id.
+            client_context: Base64 of the client context.
+        """
+        await self.ready(within=self.settings.init_timeout + 30)
+        invocation = Invocation(
+            payload=json.dumps(payload).encode(),
+            timeout=self.settings.timeout if timeout is None else timeout,
+            trace_header=trace_header,
+            client_context=client_context,
+        )
+        with anyio.CancelScope(shield=True):
+            await self._platform.invoke(invocation)
+        return _result(invocation)
+
+    async def invoke_many(
+        self, count: int, *, concurrency: int | None = None, payload: Any = None
+    ) -> list[InvocationResult]:
+        """Invoke `count` times, `concurrency` at once, and return the results in order of completion."""
+        results: list[InvocationResult] = []
+        left = iter(range(count))
+
+        async def work() -> None:
+            for _ in left:
+                results.append(await self.invoke(payload))
+
+        async with anyio.create_task_group() as workers:
+            for _ in range(min(count, concurrency or self.settings.concurrency)):
+                workers.start_soon(work)
+        return results
+
+    async def wait_for(self, predicate: Callable[[Record], bool], *, within: float = 5.0) -> None:
+        """Block until `predicate(record)` holds.
+
+        Raises:
+            TimeoutError: It did not within `within` seconds.
+        """
+        await self.record.wait_for(predicate, within=within)
+
+    async def freeze_for(self, seconds: float) -> None:
+        """Freeze everybody and let the clock jump by `seconds`; the next event thaws."""
+        await self._platform.freeze_for(seconds)
+
+    async def shutdown(self, reason: str = "spindown") -> ShutdownReport:
+        """End the environment within Lambda's budget; a second call returns the first one's report."""
+        if self._report is None:
+            await self.ready(within=self.settings.init_timeout + 30)
+            self._report = await self._platform.shut_down(reason)
+        return self._report
+
+
+def _result(invocation: Invocation) -> InvocationResult:
+    took = (invocation.finished - invocation.started) * 1000
+    done = invocation.runtime_done or invocation.finished
+    payload: Any = None
+    if invocation.response:
+        try:
+            payload = json.loads(invocation.response)
+        except ValueError:
+            payload = invocation.response
+    return InvocationResult(
+        request_id=invocation.request_id,
+        payload=payload,
+        status=invocation.status,
+        error_type=invocation.error_type,
+        duration_ms=took,
+        billed_duration_ms=-(-int(took * 1000) // 1000),
+        extension_overhead_ms=(invocation.finished - done) * 1000,
+        logs=tuple(invocation.logs),
+    )
