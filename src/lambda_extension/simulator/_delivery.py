@@ -133,7 +133,7 @@ class Subscriber:
         limits = httpx.Limits(max_connections=1, keepalive_expiry=None)
         async with httpx.AsyncClient(
             trust_env=False,
-            timeout=None,
+            timeout=None,  # noqa: S113 - bounded by the environment
             limits=limits,
             verify=False,  # noqa: S501 - no TLS here
         ) as client:
@@ -147,7 +147,7 @@ class Subscriber:
                     self._idle.set()
             finally:
                 if send is not None:
-                    send.close()
+                    await send.close()
 
     @property
     def _tcp(self) -> bool:
@@ -243,14 +243,14 @@ class _TCPSender:
         try:
             await self._stream.send(data)
         except BaseException:
-            self.close()
+            await self.close()
             raise
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._stream is not None:
             stream, self._stream = self._stream, None
-            # Closing the socket itself: the stream's own close would be a checkpoint, which a cancelled task lacks.
-            stream.extra(anyio.abc.SocketAttribute.raw_socket).close()
+            with anyio.CancelScope(shield=True):
+                await anyio.aclose_forcefully(stream)
 
 
 @final

@@ -472,7 +472,7 @@ class Platform:
     # -- faults
 
     def _kill(self, phase: str, number: int, sandbox: Sandbox | None = None) -> None:
-        sandbox = sandbox or self.sandbox
+        sandbox = self.sandbox if sandbox is None else sandbox
         for fault in self.settings.faults:
             if not isinstance(fault, KillFault) or fault.phase != phase or sandbox is None:
                 continue
@@ -488,8 +488,9 @@ class Platform:
         self.record.add("fault", "runtime", "flood", per_second=fault.per_second)
         started, sent = anyio.current_time(), 0
         while (elapsed := anyio.current_time() - started) < fault.seconds and not sandbox.closing:
-            for sent in range(sent, int(elapsed * fault.per_second)):
+            while sent < elapsed * fault.per_second:
                 sandbox.output("runtime", f"flood line {sent}")
+                sent += 1
             await anyio.sleep(0.01)
 
     def _tamper(self, subscriber: Subscriber, body: bytes) -> tuple[bytes, ...]:

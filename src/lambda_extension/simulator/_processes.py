@@ -54,11 +54,12 @@ class GroupProcess:
                 for stream in (self._process.stdout, self._process.stderr):
                     if stream is not None:
                         readers.start_soon(_read_lines, stream, on_line)
-                self.exit_code = await self._process.wait()
+                code = await self._process.wait()
+                self.exit_code = code
                 # A grandchild may hold the pipes open for ever.
                 self.signal(signal.SIGKILL)
                 readers.cancel_scope.deadline = anyio.current_time() + _DRAIN_LIMIT
-            return self.exit_code
+            return code
         finally:
             self.signal(signal.SIGKILL)
             with anyio.CancelScope(shield=True):

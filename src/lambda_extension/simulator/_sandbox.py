@@ -7,7 +7,7 @@ import signal
 import traceback
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -45,17 +45,21 @@ class _Mailbox:
 
     def put(self, item: Any) -> None:
         self._items.append(item)
-        self._changed.set()
+        self._wake()
 
     def close(self) -> None:
         self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        # A new event each time: several workers may wait, and each looks again.
         self._changed.set()
+        self._changed = anyio.Event()
 
     async def get(self) -> Any:
         while not self._items:
             if self._closed:
                 raise SandboxClosedError
-            self._changed = anyio.Event()
             await self._changed.wait()
         return self._items.popleft()
 
@@ -379,7 +383,7 @@ class Sandbox:
         subscriber = self.telemetry.subscribe(state.name, subscription, self.settings.delivery)
         self._tasks.start_soon(self._deliver, subscriber.run, name=f"delivery to {state.name}")
 
-    async def _deliver(self, run: Callable[[], Awaitable[None]]) -> None:
+    async def _deliver(self, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run)
             while not self.closing or self.everyone():
@@ -400,10 +404,10 @@ class Sandbox:
         self.runtime_waiting += 1
         self.notify()
         try:
-            invocation = await self.runtime_box.get()
+            received: Invocation = await self.runtime_box.get()
         finally:
             self.runtime_waiting -= 1
-        return invocation
+        return received
 
     async def restore_next(self) -> None:
         """Long poll: block until the snapshot is restored."""

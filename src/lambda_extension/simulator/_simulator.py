@@ -172,8 +172,8 @@ class Simulator:
 
     def http_client(self) -> httpx.AsyncClient:
         """Return a client of the APIs that needs no socket; the caller closes it."""
-        transport = httpx.ASGITransport(app=self._routes)  # type: ignore[arg-type]
-        return httpx.AsyncClient(transport=transport, base_url=f"http://{self.api}", timeout=None)
+        transport = httpx.ASGITransport(app=self._routes)
+        return httpx.AsyncClient(transport=transport, base_url=f"http://{self.api}", timeout=None)  # noqa: S113 - a long poll has none
 
     async def ready(self, *, within: float = 30.0) -> None:
         """Block until the first init has ended, well or not.
@@ -222,7 +222,7 @@ class Simulator:
 
         async def work() -> None:
             for _ in left:
-                results.append(await self.invoke(payload))
+                results.append(await self.invoke(payload))  # noqa: PERF401 - shared by the workers
 
         async with anyio.create_task_group() as workers:
             for _ in range(min(count, concurrency or self.settings.concurrency)):
