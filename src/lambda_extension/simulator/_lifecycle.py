@@ -328,9 +328,9 @@ class Platform:
             self._hand_out(sandbox, invocation)
             await sandbox.until(lambda: invocation.answered > 0)
         if not invocation.answered:
-            failed = sandbox.fatal is not None
-            invocation.status = "failure" if failed else "timeout"
-            invocation.error_type = sandbox.fatal or "Sandbox.Timedout"
+            fatal = sandbox.failure()
+            invocation.status = "timeout" if fatal is None else "failure"
+            invocation.error_type = fatal or "Sandbox.Timedout"
         self._report(sandbox, invocation, cold=False)
 
     # -- snapshots, freeze and thaw

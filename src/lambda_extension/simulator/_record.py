@@ -104,9 +104,8 @@ class Record:
         """
         with anyio.fail_after(within):
             while not predicate(self):
-                if self._changed is None:
-                    self._changed = anyio.Event()
-                await self._changed.wait()
+                changed = self._changed = self._changed or anyio.Event()
+                await changed.wait()
 
     def story(self, *, last: int = 200) -> str:
         """Return the newest entries as readable lines, one per entry, times in ms since the first."""

@@ -156,6 +156,10 @@ class Sandbox:
         while not condition() and self.fatal is None:
             await self._changed.wait()
 
+    def failure(self) -> str | None:
+        """Return the fatal error so far."""
+        return self.fatal
+
     async def changed(self) -> None:
         """Block until anything changes."""
         await self._changed.wait()

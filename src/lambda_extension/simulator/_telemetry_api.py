@@ -53,7 +53,7 @@ def parse_subscription(body: bytes, *, api: str, managed: bool) -> Subscription:
         raise _invalid("schema validation error: the body is not an object")
     schemas = _SCHEMAS[api][-1:] if managed else _SCHEMAS[api]
     schema = parsed.get("schemaVersion", schemas[0] if api == "logs" else None)
-    if schema not in schemas:
+    if not isinstance(schema, str) or schema not in schemas:
         raise _invalid(f"schema validation error: schemaVersion must be one of {list(schemas)}")
     types = parsed.get("types")
     known = {"platform", "function", "extension"}
