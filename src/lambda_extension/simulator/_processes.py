@@ -49,6 +49,7 @@ class GroupProcess:
 
         A cancelled call kills the whole group and reaps the process first.
         """
+        code = -1
         try:
             async with anyio.create_task_group() as readers:
                 for stream in (self._process.stdout, self._process.stderr):
