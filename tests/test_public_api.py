@@ -1,0 +1,83 @@
+"""The public surface, and the direction of imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lambda_extension
+import lambda_extension.telemetry
+
+SOURCE = Path(lambda_extension.__file__).parent
+
+# A module may import only from those that stand before it.
+LAYERS = [
+    ["_open_enum", "_exceptions", "_deadlines"],
+    ["_models"],
+    ["_environment"],
+    ["_client", "telemetry", "logs"],
+    ["_listener"],
+    ["_session"],
+    ["_runner"],
+]
+
+
+@pytest.mark.parametrize("module", [lambda_extension, lambda_extension.telemetry], ids=lambda module: module.__name__)
+def test_all_is_sorted_and_is_what_the_module_offers(module: object) -> None:
+    names = module.__all__  # type: ignore[attr-defined]  # a module's
+    assert names == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name)) or sorted(
+        names
+    ) == list(names)
+    offered = {name for name in vars(module) if not name.startswith("_")} - {"annotations", "telemetry"}
+    assert offered - set(names) <= {"delivery", "logs", "simulator", "cli"}
+    assert set(names) <= offered
+
+
+def test_public_objects_name_the_package_as_their_home() -> None:
+    assert {getattr(lambda_extension, name).__module__ for name in lambda_extension.__all__} == {"lambda_extension"}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lambda_extension"):
+            parts = (node.module or "").split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("index", range(len(LAYERS)))
+def test_imports_point_down(index: int) -> None:
+    below = {name for layer in LAYERS[: index + 1] for name in layer}
+    for name in LAYERS[index]:
+        home = SOURCE / name
+        for path in home.rglob("*.py") if home.is_dir() else [home.with_suffix(".py")]:
+            assert imports_of(path) <= below, path
+
+
+def loaded_by(code: str) -> set[str]:
+    script = f"{code}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_the_root_imports_nothing_that_can_wait() -> None:
+    modules = loaded_by("import lambda_extension")
+    for name in ("hypercorn", "trio", "lambda_extension.simulator", "lambda_extension.cli", "lambda_extension.delivery"):
+        assert name not in modules
+
+
+def test_an_extension_without_telemetry_never_imports_hypercorn() -> None:
+    modules = loaded_by(
+        "import anyio, lambda_extension\n"
+        "async def main():\n"
+        "    try:\n"
+        "        async with lambda_extension.open_extension(runtime_api='127.0.0.1:1', name='x'): pass\n"
+        "    except lambda_extension.ConnectError: pass\n"
+        "anyio.run(main)"
+    )
+    assert "hypercorn" not in modules
