@@ -287,7 +287,7 @@ class ExtensionClient:
     async def _subscribe(self, call: str, path: str, body: Mapping[str, Any]) -> None:
         headers = {_ID_HEADER: self.registration.extension_id}
         response = await self._call(call, "PUT", path, headers, body, refused=SubscriptionError)
-        if response.status_code != httpx.codes.OK:
+        if response.status_code != 200:
             raise _error(TelemetryNotSupportedError, call, response)
 
     async def _call(
@@ -318,9 +318,9 @@ class ExtensionClient:
             raise ConnectError(call, f"{type(error).__name__}: {error}") from error
         if response.is_success:
             return response
-        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+        if response.status_code >= 500:
             raise _error(ContainerError, call, response)
-        if refused is SubscriptionError and response.status_code == httpx.codes.NOT_FOUND:
+        if refused is SubscriptionError and response.status_code == 404:
             raise _error(TelemetryNotSupportedError, call, response)
         raise _error(refused, call, response)
 

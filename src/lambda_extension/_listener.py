@@ -37,7 +37,8 @@ class Listener:
     """
 
     def __init__(self, sock: socket.socket, settings: ReceiverSettings, *, quiet: float) -> None:
-        self.destination = Destination(port=sock.getsockname()[1])
+        self._address, port = sock.getsockname()[:2]
+        self.destination = Destination(port=port)
         self.available = True
         self.failure: Exception | None = None
         self.before_read = _nothing

@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import NoReturn, Self, final
@@ -131,12 +131,13 @@ class _InvocationTelemetry(AsyncIterator[TelemetryEvent]):
         if self._stream.has_event:
             return self._checked(await self._stream.__anext__())
         deadline = self._invocation.deadline - _INVOCATION_MARGIN
-        with anyio.CancelScope(deadline=min(deadline, self._limit)) as scope:
+        event: TelemetryEvent | None = None
+        with anyio.CancelScope(deadline=min(deadline, self._limit)):
             try:
                 event = await self._stream.__anext__()
             except StopAsyncIteration:
                 self._end(InvocationOutcome.ENDED)
-        if scope.cancelled_caught:
+        if event is None:
             self._end(InvocationOutcome.DEADLINE if deadline <= self._limit else InvocationOutcome.LIMIT)
         return self._checked(event)
 
@@ -358,7 +359,7 @@ async def open_extension(
     environment: Environment | None = None,
     http_client: httpx.AsyncClient | None = None,
     wall_clock: Callable[[], float] = time.time,
-) -> AsyncIterator[ExtensionSession]:
+) -> AsyncGenerator[ExtensionSession]:
     """Register an extension and run it until its `async with` block ends.
 
     Entering registers, and with `telemetry` listens and subscribes; it blocks on these calls. The block up to the
@@ -416,7 +417,7 @@ async def open_telemetry(
     environment: Environment | None = None,
     http_client: httpx.AsyncClient | None = None,
     wall_clock: Callable[[], float] = time.time,
-) -> AsyncIterator[TelemetryStream]:
+) -> AsyncGenerator[TelemetryStream]:
     """Register an extension that only takes in telemetry, and give its stream.
 
     It asks for no INVOKE, so that it never holds an invocation up. The block up to the first read is the extension's

@@ -60,6 +60,7 @@ class TelemetryReceiver:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, as an ASGI application."""
+        status, text = 0, b""
         with anyio.CancelScope() as request:
             self._requests.add(request)
             try:
