@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -30,7 +30,7 @@ class FakeLambda:
         self.http = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
         self.poster = httpx.AsyncClient(trust_env=False, timeout=5)
 
-    async def __aenter__(self) -> FakeLambda:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -47,12 +47,14 @@ class FakeLambda:
         self.answers[route] = list(answers)
 
     def invoke(self, request_id: str = "r-1", seconds: float = 3.0) -> None:
-        self._send.send_nowait({
-            "eventType": "INVOKE",
-            "deadlineMs": int((time.time() + seconds) * 1000),
-            "requestId": request_id,
-            "invokedFunctionArn": "arn:aws:lambda:eu-west-1:111122223333:function:orders",
-        })
+        self._send.send_nowait(
+            {
+                "eventType": "INVOKE",
+                "deadlineMs": int((time.time() + seconds) * 1000),
+                "requestId": request_id,
+                "invokedFunctionArn": "arn:aws:lambda:eu-west-1:111122223333:function:orders",
+            }
+        )
 
     def shut_down(self, reason: str = "spindown", seconds: float = 2.0) -> None:
         deadline = int((time.time() + seconds) * 1000)

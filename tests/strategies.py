@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from typing import Any
 
 import msgspec
@@ -10,12 +11,16 @@ from hypothesis import strategies as st
 from lambda_extension.telemetry import KnownEvent
 
 json_values: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(), children, max_size=4),
     max_leaves=12,
 )
 
-_TYPES = [kind.__struct_config__.tag for kind in KnownEvent.__args__]  # type: ignore[attr-defined]  # a union's
+_TYPES = [kind.__struct_config__.tag for kind in KnownEvent.__args__]
 
 # Objects that nearly are events: right names, any values.
 near_events = st.fixed_dictionaries(
@@ -24,7 +29,7 @@ near_events = st.fixed_dictionaries(
         "record": json_values
         | st.fixed_dictionaries(
             {},
-            optional={name: json_values for name in ("requestId", "status", "metrics", "spans", "phase", "name")},
+            optional=dict.fromkeys(("requestId", "status", "metrics", "spans", "phase", "name"), json_values),
         )
     },
 )
@@ -34,9 +39,6 @@ def typed_events() -> st.SearchStrategy[Any]:
     """Events of every known type, as the structs themselves."""
     text = st.text(max_size=8)
     number = st.floats(0, 1e6, allow_nan=False)
-
-    def build(annotation: Any) -> st.SearchStrategy[Any]:
-        return st.from_type(annotation)
 
     def struct(kind: Any) -> st.SearchStrategy[Any]:
         fields = {}
@@ -49,13 +51,10 @@ def typed_events() -> st.SearchStrategy[Any]:
                 fields[field.name] = _of(field.type, struct, text, number)
         return st.builds(kind, **fields)
 
-    return st.one_of([struct(kind) for kind in KnownEvent.__args__])  # type: ignore[attr-defined]  # a union's
+    return st.one_of([struct(kind) for kind in KnownEvent.__args__])
 
 
-def _of(kind: Any, struct: Any, text: Any, number: Any) -> st.SearchStrategy[Any]:
-    import types
-    import typing
-
+def _of(kind: Any, struct: Any, text: Any, number: Any) -> Any:
     if kind is str:
         return text
     if kind is float:
@@ -64,11 +63,13 @@ def _of(kind: Any, struct: Any, text: Any, number: Any) -> st.SearchStrategy[Any
         return st.integers(0, 2**40)
     if kind is type(None):
         return st.none()
-    origin = typing.get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
-        return st.one_of([_of(part, struct, text, number) for part in typing.get_args(kind) if part is not str or int not in typing.get_args(kind)])
-    if origin is tuple:
-        return st.lists(_of(typing.get_args(kind)[0], struct, text, number), max_size=2).map(tuple)
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return st.lists(_of(arguments[0], struct, text, number), max_size=2).map(tuple)
+    if arguments:
+        # A numeric string is read as a number where both are allowed.
+        parts = [part for part in arguments if part is not str or int not in arguments]
+        return st.one_of([_of(part, struct, text, number) for part in parts])
     if issubclass(kind, msgspec.Struct):
-        return typing.cast("st.SearchStrategy[Any]", struct(kind))
+        return struct(kind)
     return st.sampled_from(list(kind)) | st.just("novelty").map(kind)

@@ -13,9 +13,7 @@ pytest.importorskip("benchmarks", reason="benchmarks are not part of the distrib
 from benchmarks import __main__ as command, contestants, corpus, goals, measure, report, svg
 from benchmarks.contestants import Contestant
 
-FLOOR = Contestant(
-    name="floor", title="floor", command=(sys.executable, str(contestants.HERE / "floor.py"))
-)
+FLOOR = Contestant(name="floor", title="floor", command=(sys.executable, str(contestants.HERE / "floor.py")))
 
 
 def test_batches_hold_what_they_say_and_never_repeat() -> None:
@@ -28,14 +26,10 @@ def test_batches_hold_what_they_say_and_never_repeat() -> None:
 
 def test_text_batches_have_no_object_as_log_record() -> None:
     assert any(
-        isinstance(event["record"], dict)
-        for event in corpus.events(20, kind="mixed")
-        if event["type"] == "function"
+        isinstance(event["record"], dict) for event in corpus.events(20, kind="mixed") if event["type"] == "function"
     )
     assert not any(
-        isinstance(event["record"], dict)
-        for event in corpus.events(20, kind="text")
-        if event["type"] == "function"
+        isinstance(event["record"], dict) for event in corpus.events(20, kind="text") if event["type"] == "function"
     )
 
 
@@ -51,13 +45,9 @@ def test_stdlib_extension_starts_takes_every_event_and_answers_invocations() -> 
 
 
 def test_contestant_that_dies_is_told_with_what_it_wrote() -> None:
-    broken = Contestant(
-        name="broken", title="broken", command=(sys.executable, "-c", "raise SystemExit('no')")
-    )
+    broken = Contestant(name="broken", title="broken", command=(sys.executable, "-c", "raise SystemExit('no')"))
     run = _run()
-    command._interleave(
-        [broken, FLOOR], 1, run, lambda one: measure.startup(one) if one is FLOOR else _fail(one)
-    )
+    command._interleave([broken, FLOOR], 1, run, lambda one: measure.startup(one) if one is FLOOR else _fail(one))
     assert "next_ms" in run.results["floor"]
     assert list(run.skipped) == ["broken, in part"]
 
@@ -65,17 +55,11 @@ def test_contestant_that_dies_is_told_with_what_it_wrote() -> None:
 def test_goals_are_judged_only_where_measured() -> None:
     verdicts = {
         verdict.goal: verdict
-        for verdict in goals.judge(
-            {"asyncio": {"register_ms": 90.0}, "floor": {"register_ms": 40.0}}
-        )
+        for verdict in goals.judge({"asyncio": {"register_ms": 90.0}, "floor": {"register_ms": 40.0}})
     }
     register = verdicts["start to register: at most 2.0 x the floor"]
     assert (register.met, register.measured) == (False, "2.25x")
-    assert {
-        verdict.met
-        for goal, verdict in verdicts.items()
-        if "throughput" in goal or "memory" in goal
-    } == {None}
+    assert {verdict.met for goal, verdict in verdicts.items() if "throughput" in goal or "memory" in goal} == {None}
 
 
 @pytest.mark.parametrize(("late", "holds"), [(1.05, True), (1.2, False)])

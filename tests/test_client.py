@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import anyio.abc
+import anyio.lowlevel
 import httpx
 import pytest
-from fake_lambda import EXTENSION_ID, FakeLambda, error
 
+from fake_lambda import EXTENSION_ID, FakeLambda, error
 from lambda_extension import (
     Buffering,
     ConnectError,
@@ -267,7 +267,7 @@ async def test_an_explicit_schema_version_and_tcp_are_sent_as_given() -> None:
         await client.register("x")
         platform.fail("telemetry", httpx.Response(200, content=b'"OK"'))
         subscription = TelemetrySubscription(
-            types=["extension", "extension"],  # type: ignore[arg-type]  # strings are converted
+            types=["extension", "extension"],
             schema_version=SchemaVersion.V2022_07_01,
             buffering=Buffering(max_items=1000, max_bytes=1_048_576, timeout_ms=30_000),
         )

@@ -101,4 +101,4 @@ def test_open_enumerations_keep_what_they_do_not_know() -> None:
 
 
 def test_types_are_given_once_each() -> None:
-    assert TelemetrySubscription(types=["function", TelemetryType.FUNCTION]).types == (TelemetryType.FUNCTION,)  # type: ignore[arg-type]  # converted
+    assert TelemetrySubscription(types=["function", TelemetryType.FUNCTION]).types == (TelemetryType.FUNCTION,)

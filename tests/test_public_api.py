@@ -67,7 +67,13 @@ def loaded_by(code: str) -> set[str]:
 
 def test_the_root_imports_nothing_that_can_wait() -> None:
     modules = loaded_by("import lambda_extension")
-    for name in ("hypercorn", "trio", "lambda_extension.simulator", "lambda_extension.cli", "lambda_extension.delivery"):
+    for name in (
+        "hypercorn",
+        "trio",
+        "lambda_extension.simulator",
+        "lambda_extension.cli",
+        "lambda_extension.delivery",
+    ):
         assert name not in modules
 
 

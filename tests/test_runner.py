@@ -6,8 +6,8 @@ from typing import Any
 
 import anyio
 import pytest
-from fake_lambda import FakeLambda
 
+from fake_lambda import FakeLambda
 from lambda_extension import Extension, ExtensionClient, InvokeEvent, ShutdownReason, run
 
 

@@ -14,9 +14,9 @@ import anyio
 import anyio.lowlevel
 import httpx
 import pytest
-from fake_lambda import FakeLambda, error, log, report, runtime_done, start
 
 import lambda_extension
+from fake_lambda import FakeLambda, error, log, report, runtime_done, start
 from lambda_extension import (
     ContainerError,
     EventType,
@@ -36,12 +36,6 @@ def settings(platform: FakeLambda) -> dict[str, Any]:
 
 def texts(events: list[Any]) -> list[Any]:
     return [event.record for event in events if isinstance(event, FunctionLog)]
-
-
-@pytest.fixture(autouse=True)
-def bounded() -> Any:
-    """Nothing here may hang: pytest-timeout is the last resort, tests end in far less."""
-    return None
 
 
 async def test_a_stream_from_start_to_end() -> None:
@@ -69,6 +63,27 @@ async def test_a_stream_from_start_to_end() -> None:
         counts = telemetry.statistics()
         assert (counts.received_events, counts.delivered_events, counts.buffered_events) == (6, 6, 0)
         assert platform.names == ["register", "telemetry", "event/next"]
+
+
+async def test_an_invoke_that_was_not_asked_for_is_passed_by() -> None:
+    async with FakeLambda() as platform:
+        platform.invoke()
+        platform.shut_down()
+        with anyio.fail_after(5):
+            async with open_telemetry(**settings(platform)) as telemetry:
+                assert [event async for event in telemetry] == []
+        assert platform.names.count("event/next") == 2
+
+
+async def test_an_invocation_cut_short_by_a_signal_says_that_telemetry_ended() -> None:
+    async with FakeLambda() as platform:
+        platform.invoke("r1", 30)
+        with anyio.fail_after(5):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                async for invocation in extension:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    assert [event async for event in invocation.telemetry()] == []
+                    assert invocation.outcome is InvocationOutcome.ENDED
 
 
 async def test_the_first_read_ends_init() -> None:
@@ -492,13 +507,17 @@ async def test_an_internal_extension_runs_in_a_thread_of_its_own(anyio_backend: 
     assert seen == ["r1"]
 
 
+def open_files() -> int:
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - a count of names
+
+
 CANCEL_AFTER = [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89]
 
 
 @pytest.mark.parametrize("steps", CANCEL_AFTER)
 async def test_cancelled_at_any_step_nothing_is_left(steps: int) -> None:
     """Cancel after some number of scheduler steps: start-up, iteration and shutdown all come under the knife."""
-    before = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    before = open_files()
     async with FakeLambda() as platform:
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:
@@ -524,7 +543,7 @@ async def test_cancelled_at_any_step_nothing_is_left(steps: int) -> None:
                 (await anyio.connect_tcp("127.0.0.1", platform.port)).close()  # type: ignore[attr-defined]
                 pytest.fail("the receiver still listens")
     await anyio.wait_all_tasks_blocked()
-    assert len(os.listdir("/proc/self/fd")) <= before[1] + 1
+    assert open_files() <= before + 1
 
 
 async def test_the_listener_binds_what_sandbox_localdomain_resolves_to(

@@ -88,8 +88,8 @@ async def run(
             await session._report(error)
             await _shut_down(shutdown, ShutdownReason.EXTENSION_ERROR, error)
             raise
-        if session.shutdown is not None:
-            await _shut_down(shutdown, session.shutdown.reason, None)
+        assert session.shutdown is not None  # nothing else ends the iteration without an error
+        await _shut_down(shutdown, session.shutdown.reason, None)
 
 
 _METHODS = ("init", "handle_invoke", "shutdown")

@@ -1,0 +1,113 @@
+"""The quality gates. `nox` runs them all; `nox -s tests` one of them; `nox -l` lists them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "mypy", "pyright", "docs", "package", "bench", "tests", "coverage"]
+
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PROJECT = nox.project.load_toml("pyproject.toml")
+EXTRAS = ".[trio,uvloop]"
+
+
+def groups(*names: str) -> list[str]:
+    return list(nox.project.dependency_groups(PROJECT, *names))
+
+
+def installed(version: str) -> bool:
+    """Whether this Python can be started; a shim for a version that is not installed does not count."""
+    name = f"python{version}"
+    here = f"{sys.version_info.major}.{sys.version_info.minor}" == version
+    return here or (shutil.which(name) is not None and os.system(f"{name} -c '' >/dev/null 2>&1") == 0)
+
+
+@nox.session(python=[version for version in PYTHONS if installed(version)])
+def tests(session: nox.Session) -> None:
+    """Run the tests on asyncio, uvloop and trio, with branch coverage."""
+    session.install("-e", EXTRAS, *groups("tests"))
+    session.run("coverage", "run", "-m", "pytest", "-m", "not emulator", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Fail unless every line and branch of src is covered, over all Pythons together."""
+    session.install(*groups("coverage"))
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(*groups("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def mypy(session: nox.Session) -> None:
+    """Check types strictly, those of the tests and examples too."""
+    session.install("-e", EXTRAS, *groups("typing"))
+    session.run("mypy")
+
+
+@nox.session
+def pyright(session: nox.Session) -> None:
+    """Check types a second time, and that the public API is completely typed."""
+    session.install("-e", EXTRAS, *groups("typing"))
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "lambda_extension", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the docs with warnings as errors, and run the examples of README and docs."""
+    session.install("-e", EXTRAS, *groups("docs"))
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
+    session.run("pytest", "-q", "tests/test_examples.py")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheel, install it alone into an empty environment, and run the quickstart with it."""
+    session.install("build", "twine")
+    out = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(out, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(out))
+    artifacts = sorted(str(path) for path in out.iterdir())
+    session.run("twine", "check", "--strict", *artifacts)
+    (wheel,) = out.glob("*.whl")
+    empty = Path(session.create_tmp()) / "empty"
+    shutil.rmtree(empty, ignore_errors=True)
+    session.run("python", "-m", "venv", str(empty))
+    python = str(empty / "bin" / "python")
+    session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
+    session.run(python, "-c", "import lambda_extension, lambda_extension.telemetry", external=True)
+    session.run(python, "examples/run_locally.py", "examples/stream.py", external=True)
+
+
+@nox.session
+def emulator(session: nox.Session) -> None:
+    """Run the tests against AWS's own emulator: needs root and Linux."""
+    session.install("-e", EXTRAS, *groups("tests", "emulator"))
+    wheels = Path(session.create_tmp())
+    session.install("pip")
+    session.run("python", "-m", "pip", "download", "-q", "--no-deps", "-d", str(wheels), "aws-sam-cli>=1.150")
+    wheel = max(wheels.glob("aws_sam_cli-*.whl"))
+    required = {"LAMBDA_RIE_WHEEL": str(wheel), "LAMBDA_RIE_REQUIRED": "1"}
+    session.run("pytest", "-m", "emulator", "tests/emulator", *session.posargs, env=required)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Print benchmark ratios; never fails."""
+    session.install("-e", EXTRAS, *groups("bench"))
+    session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]), success_codes=range(256))

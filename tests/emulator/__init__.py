@@ -1,0 +1,1 @@
+"""Tests against AWS's own emulator, and what starts it."""
