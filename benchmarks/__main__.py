@@ -42,9 +42,7 @@ FULL = Scale(
     invocations=300,
     growth=[10**4, 10**5, 10**6],
 )
-QUICK = Scale(
-    startups=5, rounds=1, plan={20: 1000, 1000: 60, 4000: 15}, invocations=60, growth=[10**4, 10**5]
-)
+QUICK = Scale(startups=5, rounds=1, plan={20: 1000, 1000: 60, 4000: 15}, invocations=60, growth=[10**4, 10**5])
 LONGEST = 10**7
 
 
@@ -84,9 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="few rounds: a look, not a measurement"
-    )
+    parser.add_argument("--quick", action="store_true", help="few rounds: a look, not a measurement")
     parser.add_argument("--long", action="store_true", help="growth up to 10^7 events")
     parser.add_argument(
         "--check",
@@ -94,13 +90,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="exit 1 if CPU per event grows from 10^5 to 10^6 events",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found")
-    parser.add_argument(
-        "--write-docs", action="store_true", help="put the figures and plots into docs/"
-    )
+    parser.add_argument("--write-docs", action="store_true", help="put the figures and plots into docs/")
     parser.add_argument("--only", type=_choice(PARTS), default=list(PARTS), metavar=",".join(PARTS))
-    parser.add_argument(
-        "--contestants", type=_choice(NAMES), default=list(NAMES), metavar=",".join(NAMES)
-    )
+    parser.add_argument("--contestants", type=_choice(NAMES), default=list(NAMES), metavar=",".join(NAMES))
     return parser.parse_args(arguments)
 
 
@@ -136,9 +128,7 @@ def _interleave(
     take: Callable[[Contestant], measure.Figures],
 ) -> None:
     """Run every contestant in turn, several times round, and keep the median of each figure."""
-    found: dict[str, dict[str, list[float]]] = {
-        contestant.name: defaultdict(list) for contestant in contestants
-    }
+    found: dict[str, dict[str, list[float]]] = {contestant.name: defaultdict(list) for contestant in contestants}
     able = list(contestants)
     for _ in range(rounds):
         for contestant in list(able):
@@ -235,8 +225,7 @@ def _print(run: report.Run) -> None:
     width = None if sys.stdout.isatty() else int(os.environ.get("COLUMNS", "150"))
     console = Console(width=width)
     console.print(
-        f"{run.machine['cpu']}, {run.machine['cores']} cores, "
-        f"load {run.machine['load']}, {run.machine['date']}"
+        f"{run.machine['cpu']}, {run.machine['cores']} cores, load {run.machine['load']}, {run.machine['date']}"
     )
     for table in report.tables(run):
         shown = Table(title=table.title, title_justify="left")

@@ -93,11 +93,7 @@ def events(count: int, *, kind: Kind, seed: int = 0) -> list[dict[str, Any]]:
                 request_id = _request_id(source)
         else:
             name = "function"
-            record = (
-                _json_record(source, request_id)
-                if position in _JSON_AT
-                else _line(source, request_id)
-            )
+            record = _json_record(source, request_id) if position in _JSON_AT else _line(source, request_id)
             if kind == "text" and isinstance(record, dict):
                 record = json.dumps(record)
         made.append(

@@ -74,9 +74,7 @@ class FakeLambda:
         try:
             return self._next_calls.get(timeout=timeout)
         except queue.Empty:
-            raise TimeoutError(
-                f"no call of next within {timeout} s; errors: {self.errors}"
-            ) from None
+            raise TimeoutError(f"no call of next within {timeout} s; errors: {self.errors}") from None
 
     def invoke(self, request_id: str, *, timeout_ms: int = 30_000) -> float:
         """Answer the waiting call of next with INVOKE; return when that left."""
@@ -96,9 +94,7 @@ class FakeLambda:
     def shut_down(self) -> float:
         """Answer the waiting call of next with SHUTDOWN; return when that left."""
         deadline = int(time.time() * 1000) + 2_000
-        return self._answer_next(
-            {"eventType": "SHUTDOWN", "deadlineMs": deadline, "shutdownReason": "spindown"}
-        )
+        return self._answer_next({"eventType": "SHUTDOWN", "deadlineMs": deadline, "shutdownReason": "spindown"})
 
     def _answer_next(self, event: dict[str, object]) -> float:
         self._events.put(json.dumps(event).encode())
@@ -212,11 +208,7 @@ def _expected(answer: bytes) -> int:
         return head + int(found[1])
     if answer[9:12] == b"204":
         return head
-    return (
-        len(answer)
-        if answer.endswith(b"0\r\n\r\n") or b"chunked" not in answer[:head]
-        else len(answer) + 1
-    )
+    return len(answer) if answer.endswith(b"0\r\n\r\n") or b"chunked" not in answer[:head] else len(answer) + 1
 
 
 def _response(status: int, body: bytes, headers: str = "") -> bytes:

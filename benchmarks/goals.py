@@ -119,9 +119,7 @@ _GOALS = (
         1.0,
         False,
     ),
-    _Goal(
-        "idle memory: at most 1.4 x the floor", _ratio("idle_mib", "asyncio", "floor"), 1.4, False
-    ),
+    _Goal("idle memory: at most 1.4 x the floor", _ratio("idle_mib", "asyncio", "floor"), 1.4, False),
     _Goal(
         "flood with a stalled consumer: at most idle + 24 MiB",
         lambda r: r["asyncio"]["flood_over_idle_mib"],
@@ -148,11 +146,7 @@ def judge(results: Results) -> list[Verdict]:
             value = goal.figure(results)
         except (KeyError, ValueError):
             value = math.nan
-        met = (
-            None
-            if math.isnan(value)
-            else (value >= goal.limit if goal.at_least else value <= goal.limit)
-        )
+        met = None if math.isnan(value) else (value >= goal.limit if goal.at_least else value <= goal.limit)
         verdicts.append(
             Verdict(
                 goal=goal.text,

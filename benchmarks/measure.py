@@ -62,9 +62,7 @@ def throughput(contestant: Contestant, kind: Kind, plan: dict[int, int]) -> Figu
     return figures
 
 
-def _stream(
-    running: Running, pusher: Pusher, prepared: list[Batch], repeats: int, mark: int, prefix: str
-) -> Figures:
+def _stream(running: Running, pusher: Pusher, prepared: list[Batch], repeats: int, mark: int, prefix: str) -> Figures:
     cpu = running.cpu_seconds()
     latencies = []
     sent = 0
@@ -120,9 +118,7 @@ def _spread(name: str, seconds: list[float]) -> Figures:
     }
 
 
-def flood(
-    contestant: Contestant, *, size: int = 4000, limit: int = 60, buffered: int | None = None
-) -> Figures:
+def flood(contestant: Contestant, *, size: int = 4000, limit: int = 60, buffered: int | None = None) -> Figures:
     """Return peak memory over idle while user code stalls, until a batch is not taken."""
     prepared = batches(size, kind="mixed" if contestant.json_records else "text")
     extra = {} if buffered is None else {"BENCH_BUFFERED": str(buffered)}

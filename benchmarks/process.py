@@ -43,9 +43,7 @@ class Running:
         try:
             seen, when = self.marks.get(timeout=timeout)
         except queue.Empty:
-            raise TimeoutError(
-                f"user code has not seen {count} events within {timeout} s"
-            ) from None
+            raise TimeoutError(f"user code has not seen {count} events within {timeout} s") from None
         if seen != count:
             raise RuntimeError(f"user code reported {seen} events instead of {count}")
         return when
@@ -59,9 +57,7 @@ class Running:
         """Return resident memory now and at its peak, in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         found = {
-            line.split(":")[0]: int(line.split()[1]) * 1024
-            for line in status.splitlines()
-            if line.startswith("Vm")
+            line.split(":")[0]: int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("Vm")
         }
         return found["VmRSS"], found["VmHWM"]
 
@@ -120,9 +116,7 @@ def _spawn(
         os.sched_setaffinity(0, {cores[-1]})
     try:
         started = time.perf_counter()
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=complaints, text=True
-        )
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=complaints, text=True)
     finally:
         if len(cores) > 1:
             os.sched_setaffinity(0, cores)

@@ -50,11 +50,7 @@ def machine() -> dict[str, str]:
     info = Path("/proc/cpuinfo")
     if info.exists():
         cpu = next(
-            (
-                line.split(":")[1].strip()
-                for line in info.read_text().splitlines()
-                if line.startswith("model name")
-            ),
+            (line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")),
             cpu,
         )
     return {
@@ -144,12 +140,7 @@ def _table(run: Run, title: str, columns: Sequence[tuple[str, str, str]]) -> Tab
 
 def _buffered(run: Run) -> Table:
     limits = sorted(
-        {
-            int(key.split("_")[1])
-            for figures in run.results.values()
-            for key in figures
-            if key.startswith("buffered_")
-        }
+        {int(key.split("_")[1]) for figures in run.results.values() for key in figures if key.startswith("buffered_")}
     )
     rows = [
         (
@@ -159,26 +150,18 @@ def _buffered(run: Run) -> Table:
         for name, figures in run.results.items()
         if limits and f"buffered_{limits[0]}_over_idle_mib" in figures
     ]
-    return Table(
-        "Peak over idle in that flood, by max_buffered_batches", ("", *map(str, limits)), rows
-    )
+    return Table("Peak over idle in that flood, by max_buffered_batches", ("", *map(str, limits)), rows)
 
 
 def _growth(run: Run) -> Table:
     counts = sorted(
-        {
-            int(key.split("_")[1])
-            for figures in run.results.values()
-            for key in figures
-            if key.startswith("growth_")
-        }
+        {int(key.split("_")[1]) for figures in run.results.values() for key in figures if key.startswith("growth_")}
     )
     rows = []
     for name, figures in run.results.items():
         if any(key.startswith("growth_") for key in figures):
             cells = [
-                f"{figures[f'growth_{count}_cpu_us_per_event']:.2f} µs, "
-                f"{figures[f'growth_{count}_rss_mib']:.0f} MiB"
+                f"{figures[f'growth_{count}_cpu_us_per_event']:.2f} µs, {figures[f'growth_{count}_rss_mib']:.0f} MiB"
                 for count in counts
             ]
             rows.append((run.titles[name], *cells))
@@ -191,9 +174,7 @@ def _growth(run: Run) -> Table:
 
 def _imports(run: Run) -> Table:
     names = list(dict.fromkeys(name for found in run.imports.values() for name in list(found)[:12]))
-    rows = [
-        (name, *(f"{found.get(name, 0.0):.1f}" for found in run.imports.values())) for name in names
-    ]
+    rows = [(name, *(f"{found.get(name, 0.0):.1f}" for found in run.imports.values())) for name in names]
     if rows:
         rows.append(("all", *(f"{sum(found.values()):.1f}" for found in run.imports.values())))
     return Table(
@@ -212,9 +193,7 @@ def markdown(run: Run) -> str:
             f"load {run.machine['load']} at the start. {_sentence(run.settings)}."
         ),
         "",
-        "Versions: "
-        + ", ".join(f"{name} {version}" for name, version in run.versions.items())
-        + ".",
+        "Versions: " + ", ".join(f"{name} {version}" for name, version in run.versions.items()) + ".",
         "",
     ]
     out += [f"Skipped: {name} ({reason})." for name, reason in run.skipped.items()] + [""]
@@ -254,15 +233,9 @@ def plots(run: Run) -> dict[str, str]:
     if series:
         title = "Events a second to user code, against batch size"
         made["benchmarks-throughput.svg"] = svg.lines(title, "events in a batch", SIZES, series)
-    bars = {
-        run.titles[name]: _startup_parts(figures)
-        for name, figures in run.results.items()
-        if "next_ms" in figures
-    }
+    bars = {run.titles[name]: _startup_parts(figures) for name, figures in run.results.items() if "next_ms" in figures}
     if bars:
-        made["benchmarks-startup.svg"] = svg.stacked_bars(
-            "From process start to the first call of next", "ms", bars
-        )
+        made["benchmarks-startup.svg"] = svg.stacked_bars("From process start to the first call of next", "ms", bars)
     return made
 
 

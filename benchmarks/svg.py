@@ -38,9 +38,7 @@ def lines(title: str, unit: str, xs: Sequence[int], series: Mapping[str, Sequenc
     label_y = float(_TOP)
     for name, points in labels:
         colour = _COLOURS[list(series).index(name) % len(_COLOURS)]
-        path = " ".join(
-            f"{across(x):.1f},{up(value):.1f}" for x, value in zip(xs, points, strict=True)
-        )
+        path = " ".join(f"{across(x):.1f},{up(value):.1f}" for x, value in zip(xs, points, strict=True))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [
             f'<circle cx="{across(x):.1f}" cy="{up(value):.1f}" r="3" fill="{colour}"/>'
@@ -65,27 +63,19 @@ def stacked_bars(title: str, unit: str, bars: Mapping[str, Mapping[str, float]])
         x = float(_LEFT)
         for part, value in split.items():
             colour = _COLOURS[names.index(part) % len(_COLOURS)]
-            out.append(
-                f'<rect x="{x:.1f}" y="{y}" width="{value * scale:.1f}" height="20" '
-                f'fill="{colour}"/>'
-            )
+            out.append(f'<rect x="{x:.1f}" y="{y}" width="{value * scale:.1f}" height="20" fill="{colour}"/>')
             x += value * scale
         out.append(_text(x + 6, y + 15, f"{sum(split.values()):.0f} {unit}"))
     x = float(_LEFT)
     y = _TOP + row * len(bars) + 24
     for index, part in enumerate(names):
-        out.append(
-            f'<rect x="{x:.1f}" y="{y - 10}" width="10" height="10" '
-            f'fill="{_COLOURS[index % len(_COLOURS)]}"/>'
-        )
+        out.append(f'<rect x="{x:.1f}" y="{y - 10}" width="10" height="10" fill="{_COLOURS[index % len(_COLOURS)]}"/>')
         out.append(_text(x + 15, y, part))
         x += 30 + 7 * len(part)
     return _document(height, out)
 
 
-def _text(
-    x: float, y: float, text: str, *, anchor: str = "start", size: int = 12, colour: str = "#333"
-) -> str:
+def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12, colour: str = "#333") -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f'<text {place} font-size="{size}" fill="{colour}">{escape(text)}</text>'
 

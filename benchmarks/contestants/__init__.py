@@ -81,14 +81,10 @@ def prepare(name: str) -> Contestant:
         )
     if name == "floor":
         title = "Python, stdlib only"
-        return Contestant(
-            name=name, title=title, command=(str(interpreter()), str(HERE / "floor.py"))
-        )
+        return Contestant(name=name, title=title, command=(str(interpreter()), str(HERE / "floor.py")))
     if name == "aws-sample":
         title = "Python, AWS sample's shape"
-        return Contestant(
-            name=name, title=title, command=(str(interpreter()), str(HERE / "aws_sample.py"))
-        )
+        return Contestant(name=name, title=title, command=(str(interpreter()), str(HERE / "aws_sample.py")))
     if name == "go-stdlib":
         return Contestant(name=name, title="Go, net/http", command=(str(_build_go(name)),))
     if name == "go-module":
@@ -106,9 +102,7 @@ def prepare(name: str) -> Contestant:
 
 def interpreter(*, trio: bool = False) -> Path:
     """Return the Python of an environment with only `REQUIREMENTS` in it, and trio if asked."""
-    home = (
-        BUILD / f"python{sys.version_info.major}.{sys.version_info.minor}{'-trio' if trio else ''}"
-    )
+    home = BUILD / f"python{sys.version_info.major}.{sys.version_info.minor}{'-trio' if trio else ''}"
     python = home / "bin" / "python"
     stamp = home / "requirements"
     requirements = (*REQUIREMENTS, TRIO) if trio else REQUIREMENTS
@@ -129,15 +123,11 @@ def versions() -> dict[str, str]:
         "import importlib.metadata as m, sys; print('python', sys.version.split()[0]); "
         "[print(d.metadata['Name'].lower(), d.version) for d in m.distributions()]"
     )
-    found = dict(
-        line.split(" ", 1) for line in _run([str(interpreter(trio=True)), "-c", code]).splitlines()
-    )
+    found = dict(line.split(" ", 1) for line in _run([str(interpreter(trio=True)), "-c", code]).splitlines())
     for tool, arguments in (("go", ["version"]), ("rustc", ["--version"])):
         if shutil.which(tool):
             found[tool] = next(
-                word
-                for word in _run([tool, *arguments]).replace("go1", "1").split()
-                if word[0].isdigit()
+                word for word in _run([tool, *arguments]).replace("go1", "1").split() if word[0].isdigit()
             )
     lock = BUILD / "rust-src" / "Cargo.lock"
     if lock.exists():
@@ -182,13 +172,9 @@ def _fresh(binary: Path, source: Path) -> bool:
 def _run(command: list[str], *, cwd: Path | None = None) -> str:
     BUILD.mkdir(exist_ok=True)
     try:
-        done = subprocess.run(
-            command, cwd=cwd, check=True, capture_output=True, text=True, timeout=900
-        )
+        done = subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=900)
     except subprocess.CalledProcessError as error:
-        raise UnavailableError(
-            f"`{' '.join(command[:3])}` failed: {error.stderr.strip().splitlines()[-1:]}"
-        ) from error
+        raise UnavailableError(f"`{' '.join(command[:3])}` failed: {error.stderr.strip().splitlines()[-1:]}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnavailableError(str(error)) from error
     return done.stdout

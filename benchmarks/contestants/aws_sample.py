@@ -81,9 +81,7 @@ def main() -> None:
     if MODE == "telemetry":
         threading.Thread(target=consume, daemon=True).start()
     while True:
-        event = requests.get(
-            f"{API}/2020-01-01/extension/event/next", headers=headers, timeout=None
-        ).json()
+        event = requests.get(f"{API}/2020-01-01/extension/event/next", headers=headers, timeout=None).json()
         if event["eventType"] == "SHUTDOWN":
             return
         if MODE == "flush":

@@ -92,9 +92,7 @@ def main() -> None:
         }
         call("PUT", "/2022-07-01/telemetry", subscription, Lambda_Extension_Identifier=identifier)
     while True:
-        body, _ = call(
-            "GET", "/2020-01-01/extension/event/next", Lambda_Extension_Identifier=identifier
-        )
+        body, _ = call("GET", "/2020-01-01/extension/event/next", Lambda_Extension_Identifier=identifier)
         event = json.loads(body)
         if event["eventType"] == "SHUTDOWN":
             return

@@ -1,0 +1,86 @@
+"""This library through its public names: the stream, and invocation by invocation."""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import os
+import time
+
+os.write(1, b"up %.6f\n" % time.perf_counter())
+
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from lambda_extension import TelemetrySubscription, open_extension, open_telemetry
+from lambda_extension.telemetry import (
+    FunctionLog,
+    PlatformReport,
+    PlatformRuntimeDone,
+    PlatformStart,
+    ReceiverSettings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+BACKEND = os.environ["BENCH_BACKEND"]
+MODE = os.environ["BENCH_MODE"]
+BUFFERED = os.environ.get("BENCH_BUFFERED")
+marks = [int(mark) for mark in os.environ.get("BENCH_MARKS", "").split(",") if mark]
+
+
+def settings() -> ReceiverSettings:
+    return ReceiverSettings(max_buffered_batches=int(BUFFERED)) if BUFFERED else ReceiverSettings()
+
+
+async def telemetry() -> None:
+    count = length = 0
+    mark = marks[0] if marks else -1
+    async with open_telemetry(receiver=settings()) as stream:
+        async for event in stream:
+            count += 1
+            if isinstance(event, FunctionLog):
+                record = event.record
+                if isinstance(record, str | dict):
+                    length += len(record)
+            elif isinstance(event, PlatformStart | PlatformRuntimeDone | PlatformReport):
+                length += len(event.record.request_id)
+            if count == mark:
+                os.write(1, b"mark %d %d\n" % (count, length))
+                del marks[0]
+                mark = marks[0] if marks else -1
+
+
+async def stall() -> None:
+    async with open_telemetry(receiver=settings()) as stream:
+        async for _ in stream:
+            await anyio.sleep_forever()
+
+
+async def idle() -> None:
+    async with open_extension() as extension:
+        async for _ in extension:
+            pass
+
+
+async def flush() -> None:
+    length = 0
+    async with open_extension(telemetry=TelemetrySubscription()) as extension:
+        async for invocation in extension:
+            async for event in invocation.telemetry():
+                if isinstance(event, FunctionLog) and isinstance(event.record, str):
+                    length += len(event.record)
+
+
+modes: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+    "telemetry": telemetry,
+    "stall": stall,
+    "idle": idle,
+    "flush": flush,
+}
+if BACKEND == "trio":
+    anyio.run(modes[MODE], backend="trio")
+else:
+    anyio.run(modes[MODE], backend_options={"use_uvloop": BACKEND == "uvloop"})
