@@ -14,7 +14,7 @@ from attrs import frozen
 
 from .puppets import Call, Puppet, Stage
 
-__all__ = ["Environment", "Outcome", "Pending", "Platform", "Mode", "holds", "parametrize"]
+__all__ = ["Environment", "Mode", "Outcome", "Pending", "Platform", "holds", "parametrize"]
 
 Mode: TypeAlias = Literal["on-demand", "managed"]
 T = TypeVar("T")
@@ -157,14 +157,16 @@ def holds(*, emulator: tuple[Mode, ...] = BOTH, simulator: tuple[Mode, ...] = BO
     return mark
 
 
-def parametrize(metafunc: pytest.Metafunc, kind: str, differences: Mapping[tuple[str, Mode], str]) -> None:
+def parametrize(
+    metafunc: pytest.Metafunc, kind: str, differences: Mapping[tuple[str, Mode], str], *, strict: bool = True
+) -> None:
     """Run a test of the suite in the modes in which it holds; known differences are expected to fail."""
     where: tuple[Mode, ...] = metafunc.function.where[kind]
     name = metafunc.function.__name__
     params = []
     for mode in where:
         reason = differences.get((name, mode))
-        marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=True)]
+        marks = [] if reason is None else [pytest.mark.xfail(reason=reason, strict=strict)]
         params.append(pytest.param(mode, id=mode, marks=marks))
     if where:
         metafunc.parametrize("mode", params)

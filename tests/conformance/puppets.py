@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import httpx
 from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import define, field, frozen
 
-__all__ = ["Answer", "Puppet", "Stage", "puppet_source"]
+__all__ = ["Answer", "Call", "Puppet", "Stage", "open_stage", "python_script"]
 
 EXTENSION: Final = "/2020-01-01/extension"
 _LINE_LIMIT: Final = 8 * 1024 * 1024
@@ -26,6 +27,11 @@ _SOURCE: Final = Path(__file__).with_name("puppet.py")
 def puppet_source(port: int) -> str:
     """Return the program of a participant whose test listens on `port`."""
     return _SOURCE.read_text().replace("CONTROL_PORT = 0", f"CONTROL_PORT = {port}")
+
+
+def python_script(source: str) -> str:
+    """Return `source` as the text of an executable file that runs on this very Python."""
+    return f"#!{sys.executable}\n{source}"
 
 
 @frozen(kw_only=True)
@@ -70,9 +76,7 @@ class Call:
         if "status" not in self.message:
             raise ConnectionError(self.message.get("error", "the puppet ended"))
         headers = httpx.Headers([(key, text) for key, text in self.message["headers"]])
-        return Answer(
-            status=self.message["status"], headers=headers, body=base64.b64decode(self.message["body"])
-        )
+        return Answer(status=self.message["status"], headers=headers, body=base64.b64decode(self.message["body"]))
 
 
 @define(eq=False, kw_only=True)
@@ -125,9 +129,7 @@ class Puppet:
         """Make a call and wait for its answer."""
         return await (await self.begin(method, path, **options)).answer()
 
-    async def register(
-        self, *events: str, name: str | None = None, headers: Mapping[str, str] | None = None
-    ) -> Answer:
+    async def register(self, *events: str, name: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
         """Register; the identifier is kept for later calls."""
         answer = await self.call(
             "POST",

@@ -89,7 +89,7 @@ class Receiver:
             while True:
                 head = (await buffered.receive_until(b"\r\n\r\n", 65_536)).decode("latin-1").split("\r\n")
                 method, path, _ = head[0].split(" ")
-                headers = httpx.Headers([tuple(line.split(": ", 1)) for line in head[1:]])
+                headers = httpx.Headers([(key, text) for key, _, text in (line.partition(": ") for line in head[1:])])
                 length = min(_BODY_LIMIT, int(headers["Content-Length"]))
                 body = await buffered.receive_exactly(length)
                 post = Post(method=method, path=path, headers=headers, body=body)

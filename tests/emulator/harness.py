@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import shlex
-import shutil
 import signal
 import socket
 import subprocess
@@ -269,9 +268,3 @@ def _free_ports(count: int) -> list[int]:
         for sock in sockets:
             sock.bind(("127.0.0.1", 0))
         return [int(sock.getsockname()[1]) for sock in sockets]
-
-
-def python_script(source: str) -> str:
-    """Return `source` as an executable file's text, run by this very Python."""
-    interpreter = shutil.which(sys.executable) or sys.executable
-    return f"#!{interpreter}\n{source}"

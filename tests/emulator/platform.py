@@ -13,9 +13,9 @@ import anyio.abc
 import httpx
 
 from conformance.platforms import Environment, Mode, Outcome
-from conformance.puppets import Stage, open_stage
+from conformance.puppets import Stage, open_stage, python_script
 
-from .harness import Emulator, python_script
+from .harness import Emulator
 
 
 @final
