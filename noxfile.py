@@ -16,6 +16,7 @@ nox.options.sessions = ["lint", "mypy", "pyright", "docs", "package", "bench", "
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ".[trio,uvloop]"
+CI_BENCH = ["--quick", "--only", "startup,growth", "--contestants", "floor,asyncio,trio"]
 
 
 def groups(*names: str) -> list[str]:
@@ -110,4 +111,4 @@ def emulator(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Print benchmark ratios; never fails."""
     session.install("-e", EXTRAS, *groups("bench"))
-    session.run("python", "-m", "benchmarks", *(session.posargs or ["--quick"]), success_codes=range(256))
+    session.run("python", "-m", "benchmarks", *(session.posargs or CI_BENCH), success_codes=range(256))

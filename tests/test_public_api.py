@@ -33,7 +33,7 @@ def test_all_is_sorted_and_is_what_the_module_offers(module: object) -> None:
         names
     ) == list(names)
     offered = {name for name in vars(module) if not name.startswith("_")} - {"annotations", "telemetry"}
-    assert offered - set(names) <= {"delivery", "logs", "simulator", "cli"}
+    assert offered - set(names) <= {"simulator"}
     assert set(names) <= offered
 
 
@@ -67,13 +67,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_the_root_imports_nothing_that_can_wait() -> None:
     modules = loaded_by("import lambda_extension")
-    for name in (
-        "hypercorn",
-        "trio",
-        "lambda_extension.simulator",
-        "lambda_extension.cli",
-        "lambda_extension.delivery",
-    ):
+    for name in ("hypercorn", "trio", "lambda_extension.simulator"):
         assert name not in modules
 
 

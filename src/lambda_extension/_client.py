@@ -77,7 +77,7 @@ class ExtensionClient:
         http_client: httpx.AsyncClient | None = None,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self.environment = Environment.from_mapping() if environment is None else environment
+        self.environment: Environment = Environment.from_mapping() if environment is None else environment
         address = runtime_api or self.environment.runtime_api
         if not address:
             raise NotInLambdaError

@@ -58,7 +58,7 @@ class Record:
         self._entries: deque[Entry] = deque(maxlen=limit)
         self._changed: anyio.Event | None = None
         self.counts: Counter[tuple[str, str]] = Counter()
-        self.discarded = 0
+        self.discarded: int = 0
         self.findings: list[Finding] = []
 
     def __iter__(self) -> Iterator[Entry]:

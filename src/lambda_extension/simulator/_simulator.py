@@ -102,7 +102,7 @@ class Simulator:
             message = f"extension names must differ, got {names}; use ExtensionSpec(..., name=...)"
             raise ValueError(message)
         handler = function if isinstance(function, str) and ":" in function else "handler"
-        self.settings = Settings(
+        self.settings: Settings = Settings(
             extensions=specs,
             function=ScriptedFunction() if function is None else function,
             mode=mode,
@@ -136,10 +136,10 @@ class Simulator:
 
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None, None]:
-        self.clock = Clock()
-        self.record = Record(self.clock, limit=self.settings.record_limit)
+        self.clock: Clock = Clock()
+        self.record: Record = Record(self.clock, limit=self.settings.record_limit)
         sock = listen_on("127.0.0.1")
-        self.api = f"127.0.0.1:{sock.getsockname()[1]}"
+        self.api: str = f"127.0.0.1:{sock.getsockname()[1]}"
         self._end = anyio.Event()
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
