@@ -31,7 +31,8 @@ def startup(contestant: Contestant) -> Figures:
         }
         if running.up is not None:
             figures["up_ms"] = (running.up - running.started) * 1e3
-        time.sleep(0.05)
+        # What is imported or opened behind the call of next counts too.
+        time.sleep(0.3)
         figures["idle_mib"] = running.memory()[0] / MIB
     return figures
 

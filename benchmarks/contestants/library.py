@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 BACKEND = os.environ["BENCH_BACKEND"]
 MODE = os.environ["BENCH_MODE"]
 BUFFERED = os.environ.get("BENCH_BUFFERED")
+# A tuple is cheaper to test against than a union, which is made anew each time.
+REQUESTS = (PlatformStart, PlatformRuntimeDone, PlatformReport)
 marks = [int(mark) for mark in os.environ.get("BENCH_MARKS", "").split(",") if mark]
 
 
@@ -42,10 +44,8 @@ async def telemetry() -> None:
         async for event in stream:
             count += 1
             if isinstance(event, FunctionLog):
-                record = event.record
-                if isinstance(record, str | dict):
-                    length += len(record)
-            elif isinstance(event, PlatformStart | PlatformRuntimeDone | PlatformReport):
+                length += len(event.record)
+            elif isinstance(event, REQUESTS):
                 length += len(event.record.request_id)
             if count == mark:
                 os.write(1, b"mark %d %d\n" % (count, length))
