@@ -19,7 +19,7 @@ LAYERS = [
     ["_open_enum", "_exceptions", "_deadlines"],
     ["_models"],
     ["_environment"],
-    ["_client", "telemetry", "logs"],
+    ["_client", "telemetry"],
     ["_listener"],
     ["_session"],
     ["_runner"],
