@@ -150,7 +150,7 @@ async def test_managed_instances_run_invocations_side_by_side_without_runtime_do
 
 
 async def test_error_in_the_block_leaves_bare_and_ends_everybody() -> None:
-    with pytest.raises(LookupError):  # noqa: PT012 - the block is the subject
+    with pytest.raises(LookupError):
         async with Simulator([polite]) as lambda_:
             await lambda_.ready()
             raise LookupError
