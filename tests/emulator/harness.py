@@ -167,9 +167,18 @@ class Emulator:
     async def invoke(
         self, payload: Any = None, *, headers: Mapping[str, str] | None = None, within: float = 30.0
     ) -> httpx.Response:
-        """Invoke the function and wait for the answer, `within` seconds at most."""
+        """Invoke the function and wait for the answer, `within` seconds at most.
+
+        In Managed Instances mode an invocation is refused while no worker of the runtime waits for one: it is repeated
+        until one does, as Lambda's front end would.
+        """
         url = f"http://127.0.0.1:{self._front}{_INVOKE}"
-        return await self._client.post(url, content=json.dumps(payload), headers=headers, timeout=within)
+        with anyio.fail_after(within):
+            while True:
+                answer = await self._client.post(url, content=json.dumps(payload), headers=headers, timeout=within)
+                if not (self.managed and b"Runtime.Unavailable" in answer.content):
+                    return answer
+                await anyio.sleep(0.02)
 
     def terminate(self) -> None:
         """Ask the emulator to end the environment."""

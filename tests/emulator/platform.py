@@ -27,7 +27,7 @@ class _Emulated(Environment):
     async def invoke(self, payload: Any = None) -> Outcome:
         try:
             answer = await self._emulator.invoke(payload)
-        except httpx.TransportError as error:
+        except (httpx.TransportError, TimeoutError) as error:
             return Outcome(error=repr(error))
         try:
             body = answer.json()
