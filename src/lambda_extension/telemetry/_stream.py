@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Self, final
 
@@ -120,8 +121,8 @@ class TelemetryStream:
         self._before_read = before_read
         self._failure = failure
         self._batch = Batch(events=[])
-        self._taken = 0
-        self._delivered = 0
+        self._rest: Iterator[TelemetryEvent] = iter(())
+        self._received = 0
         self._guard = anyio.ResourceGuard("reading telemetry")
 
     def __aiter__(self) -> Self:
@@ -136,18 +137,24 @@ class TelemetryStream:
             anyio.BusyResourceError: Another task is reading.
             LambdaExtensionError: The session failed, for example since the platform did.
         """
-        while not self.has_event:
+        # The hot path: what is left of the batch is in the iterator alone, so that an event costs no bookkeeping.
+        for event in self._rest:
+            return event
+        while True:
             self._batch = await self._next_batch()
-            self._taken = 0
-        event = self._batch.events[self._taken]
-        self._taken += 1
-        self._delivered += 1
-        return event
+            self._received += len(self._batch.events)
+            self._rest = iter(self._batch.events)
+            for event in self._rest:
+                return event
 
     @property
     def has_event(self) -> bool:
         """Whether the current batch has an event left, so that the next read will not wait."""
-        return self._taken < len(self._batch.events)
+        return self._left > 0
+
+    @property
+    def _left(self) -> int:
+        return operator.length_hint(self._rest)
 
     def batches(self) -> AsyncIterator[Batch]:
         """Iterate by batch; what is left of a batch that was read by event comes first. Errors as by event."""
@@ -156,20 +163,22 @@ class TelemetryStream:
     def statistics(self) -> Statistics:
         """Count what has been received, delivered, refused and dropped so far."""
         counts = attrs.asdict(self._counters)
-        buffered = self._counters.received_events - self._delivered
-        return Statistics(**counts, delivered_events=self._delivered, buffered_events=buffered)
+        delivered = self._received - self._left
+        buffered = self._counters.received_events - delivered
+        return Statistics(**counts, delivered_events=delivered, buffered_events=buffered)
 
     async def _take_batch(self) -> Batch:
         """Take the rest of the current batch, or the next one."""
-        if self.has_event:
+        if self._left:
             await anyio.lowlevel.checkpoint()
-        batch, taken = self._batch, self._taken
-        if taken >= len(batch.events):
-            batch, taken = await self._next_batch(), 0
-        self._batch, self._taken = Batch(events=[]), 0
-        rest = attrs.evolve(batch, events=batch.events[taken:]) if taken else batch
-        self._delivered += len(rest.events)
-        return rest
+        left = self._left
+        if not left:
+            batch = await self._next_batch()
+            self._received += len(batch.events)
+            return batch
+        batch, taken = self._batch, len(self._batch.events) - left
+        self._rest = iter(())
+        return attrs.evolve(batch, events=batch.events[taken:]) if taken else batch
 
     async def _next_batch(self) -> Batch:
         self._before_read()
