@@ -19,6 +19,13 @@ EXTRAS = ".[trio,uvloop]"
 CI_BENCH = ["--quick", "--only", "startup,growth", "--contestants", "floor,asyncio,trio"]
 
 
+# pyenv's shims refuse versions that are installed but not selected: name the real interpreters before them.
+for version in PYTHONS:
+    for found in sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin")):
+        if version != f"{sys.version_info.major}.{sys.version_info.minor}":
+            os.environ["PATH"] = f"{found}{os.pathsep}{os.environ['PATH']}"
+
+
 def groups(*names: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, *names))
 
