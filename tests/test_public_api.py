@@ -16,7 +16,7 @@ SOURCE = Path(lambda_extension.__file__).parent
 
 # A module may import only from those that stand before it.
 LAYERS = [
-    ["_open_enum", "_exceptions", "_deadlines"],
+    ["_open_enum", "_exceptions", "_deadlines", "_connection"],
     ["_models"],
     ["_environment"],
     ["_client", "telemetry"],
@@ -67,7 +67,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_the_root_imports_nothing_that_can_wait() -> None:
     modules = loaded_by("import lambda_extension")
-    for name in ("hypercorn", "trio", "lambda_extension.simulator"):
+    for name in ("httpx", "hypercorn", "trio", "lambda_extension.simulator"):
         assert name not in modules
 
 

@@ -10,12 +10,12 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePath
 from types import TracebackType
-from typing import Any, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
 import anyio
-import httpx
 import msgspec
 
+from lambda_extension._connection import Connections, Response
 from lambda_extension._environment import Environment
 from lambda_extension._exceptions import (
     APIError,
@@ -39,14 +39,15 @@ from lambda_extension._models import (
     event_from_wire,
 )
 
+if TYPE_CHECKING:
+    import httpx
+
 ErrorT = TypeVar("ErrorT", bound=APIError)
 
 _EXTENSIONS = "/2020-01-01/extension"
 _ID_HEADER = "Lambda-Extension-Identifier"
 # The whole exchange; these calls are answered at once by a process on the same machine.
-_TIMEOUT = httpx.Timeout(5.0)
-# /next blocks for hours: a request that gave up cannot be repeated (the platform would answer 403 for ever after).
-_NEXT_TIMEOUT = httpx.Timeout(None, connect=5.0)
+_TIMEOUT = 5.0
 _LONGEST_ERROR_TYPE = 128
 _LONGEST_TEXT = 16_384
 
@@ -61,8 +62,9 @@ class ExtensionClient:
     Args:
         runtime_api: `host:port` of the API; by default that of `environment`.
         environment: The environment's variables; by default those of this process.
-        http_client: An httpx client to use instead of an own one. Its defaults for time-outs, redirects and base URL
-            do not apply; its transport, limits and hooks do.
+        http_client: An httpx client to use instead of plain connections (httpx takes a third of the start-up, so it
+            is imported only with one). Its defaults for time-outs, redirects and base URL do not apply; its transport,
+            limits and hooks do.
         wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
 
     Raises:
@@ -83,9 +85,9 @@ class ExtensionClient:
             raise NotInLambdaError
         self.wall_clock = wall_clock
         self._origin = f"http://{address}"
+        self._connections = Connections(address)
         self._http = http_client
-        self._owns_http = http_client is None
-        self._entered = False
+        self._entered = self._open = False
         self._registration: Registration | None = None
         self._next_guard = anyio.ResourceGuard("waiting for the next event")
         self._next_refused: str | None = None
@@ -94,14 +96,7 @@ class ExtensionClient:
         if self._entered:
             msg = "an ExtensionClient can be entered only once"
             raise RuntimeError(msg)
-        self._entered = True
-        if self._http is None:
-            # Loopback without TLS: no proxy, no certificates to load, and no expiry (a freeze is not idleness).
-            self._http = httpx.AsyncClient(
-                trust_env=False,
-                verify=False,  # noqa: S501
-                limits=httpx.Limits(keepalive_expiry=None),
-            )
+        self._entered = self._open = True
         return self
 
     async def __aexit__(
@@ -110,10 +105,8 @@ class ExtensionClient:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if self._owns_http and self._http is not None:
-            http, self._http = self._http, None
-            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + 0.5):
-                await http.aclose()
+        self._open = False
+        await self._connections.aclose()
 
     @property
     def registration(self) -> Registration:
@@ -178,7 +171,7 @@ class ExtensionClient:
         )
         body = _object(response, "register")
         return Registration(
-            extension_id=response.headers.get(_ID_HEADER, ""),
+            extension_id=response.headers.get(_ID_HEADER.lower(), ""),
             extension_name=name,
             function_name=str(body.get("functionName") or ""),
             function_version=str(body.get("functionVersion") or ""),
@@ -212,7 +205,7 @@ class ExtensionClient:
                 f"{_EXTENSIONS}/event/next",
                 headers,
                 refused=ProtocolError,
-                timeout=_NEXT_TIMEOUT,
+                timeout=None,
             )
             try:
                 event = event_from_wire(_object(response, "next"))
@@ -287,7 +280,7 @@ class ExtensionClient:
     async def _subscribe(self, call: str, path: str, body: Mapping[str, Any]) -> None:
         headers = {_ID_HEADER: self.registration.extension_id}
         response = await self._call(call, "PUT", path, headers, body, refused=SubscriptionError)
-        if response.status_code != 200:
+        if response.status != 200:
             raise _error(TelemetryNotSupportedError, call, response)
 
     async def _call(
@@ -299,47 +292,72 @@ class ExtensionClient:
         body: Mapping[str, Any] | None = None,
         *,
         refused: type[APIError],
-        timeout: httpx.Timeout = _TIMEOUT,
-    ) -> httpx.Response:
-        """Make one call: the only place that knows httpx's errors and maps statuses to ours."""
-        if self._http is None:
+        timeout: float | None = _TIMEOUT,
+    ) -> Response:
+        """Make one call: the only place that maps transport errors and statuses to ours."""
+        if not self._open:
             msg = "the ExtensionClient is not open: use it in `async with`"
             raise RuntimeError(msg)
+        content = b"" if body is None else msgspec.json.encode(body)
+        headers = {"Content-Type": "application/json", **headers}
+        if self._http is None:
+            try:
+                # /next has no time-out: one that gave up cannot be repeated (it would be answered 403 for ever after).
+                response = await self._connections.request(method, path, headers, content, timeout=timeout)
+            except OSError as error:  # a TimeoutError is one too
+                raise ConnectError(call, f"{type(error).__name__}: {error}") from error
+        else:
+            response = await self._call_httpx(self._http, call, method, path, headers, content, timeout=timeout)
+        if 200 <= response.status < 300:
+            return response
+        if response.status >= 500:
+            raise _error(ContainerError, call, response)
+        if refused is SubscriptionError and response.status == 404:
+            raise _error(TelemetryNotSupportedError, call, response)
+        raise _error(refused, call, response)
+
+    async def _call_httpx(
+        self,
+        http: httpx.AsyncClient,
+        call: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        content: bytes,
+        *,
+        timeout: float | None,
+    ) -> Response:
+        import httpx  # who passed a client has paid for it
+
         try:
-            response = await self._http.request(
+            answer = await http.request(
                 method,
                 self._origin + path,
-                headers={"Content-Type": "application/json", **headers},
-                content=None if body is None else msgspec.json.encode(body),
-                timeout=timeout,
+                headers=headers,
+                content=content,
+                timeout=httpx.Timeout(timeout, connect=_TIMEOUT),
                 follow_redirects=False,
             )
         except httpx.HTTPError as error:
             raise ConnectError(call, f"{type(error).__name__}: {error}") from error
-        if response.is_success:
-            return response
-        if response.status_code >= 500:
-            raise _error(ContainerError, call, response)
-        if refused is SubscriptionError and response.status_code == 404:
-            raise _error(TelemetryNotSupportedError, call, response)
-        raise _error(refused, call, response)
+        return Response(status=answer.status_code, headers=answer.headers, content=answer.content)
 
 
-def _error(kind: type[ErrorT], call: str, response: httpx.Response) -> ErrorT:
+def _error(kind: type[ErrorT], call: str, response: Response) -> ErrorT:
     try:
         body = _object(response, call)
     except DecodeError:
         # Known to happen: the emulator pastes messages unescaped into its JSON.
-        return kind(call, status=response.status_code, message=response.text[:500])
+        return kind(call, status=response.status, message=response.content[:500].decode("utf-8", "replace"))
     return kind(
         call,
-        status=response.status_code,
+        status=response.status,
         error_type=str(body.get("errorType") or ""),
         message=str(body.get("errorMessage") or ""),
     )
 
 
-def _object(response: httpx.Response, call: str) -> Mapping[str, Any]:
+def _object(response: Response, call: str) -> Mapping[str, Any]:
     try:
         body = msgspec.json.decode(response.content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

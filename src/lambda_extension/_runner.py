@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import anyio
-import httpx
 
 from lambda_extension._client import ExtensionClient
 from lambda_extension._environment import Environment
 from lambda_extension._models import EventType, InvokeEvent, ShutdownReason
 from lambda_extension._session import ExtensionSession, open_extension
+
+if TYPE_CHECKING:
+    import httpx
 
 
 @runtime_checkable
@@ -57,7 +59,7 @@ async def run(
         account_id: Ask for the AWS account id too.
         runtime_api: `host:port` of the API; by default that of the environment.
         environment: The environment's variables; by default those of this process.
-        http_client: An httpx client to use instead of an own one; it stays open.
+        http_client: An httpx client to use instead of plain connections; it stays open.
         wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
 
     Raises:

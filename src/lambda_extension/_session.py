@@ -10,12 +10,11 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from enum import Enum
-from typing import NoReturn, Self, final
+from typing import TYPE_CHECKING, NoReturn, Self, final
 
 import anyio
 import anyio.abc
 import attrs
-import httpx
 
 from lambda_extension._client import ExtensionClient
 from lambda_extension._deadlines import shielded, to_deadline
@@ -36,6 +35,9 @@ from lambda_extension.telemetry import (
     TelemetryEvent,
     TelemetryStream,
 )
+
+if TYPE_CHECKING:
+    import httpx
 
 logger = logging.getLogger("lambda_extension")
 
@@ -377,7 +379,7 @@ async def open_extension(
         account_id: Ask for the AWS account id too.
         runtime_api: `host:port` of the API; by default that of the environment.
         environment: The environment's variables; by default those of this process.
-        http_client: An httpx client to use instead of an own one; it stays open.
+        http_client: An httpx client to use instead of plain connections; it stays open.
         wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
 
     Raises:
@@ -430,7 +432,7 @@ async def open_telemetry(
         name: Name of the extension; see `ExtensionClient.register`.
         runtime_api: `host:port` of the API; by default that of the environment.
         environment: The environment's variables; by default those of this process.
-        http_client: An httpx client to use instead of an own one; it stays open.
+        http_client: An httpx client to use instead of plain connections; it stays open.
         wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
 
     Raises:
