@@ -21,6 +21,7 @@ from ._telemetry_api import Subscription
 __all__ = ["DeliverySettings", "Event", "Subscriber", "Telemetry"]
 
 _TOO_SLOW: Final = "Some logs were dropped because the downstream consumer is slower than the logs production rate"
+_DROPPED: Final = "platform.logsDropped"
 _HISTORY: Final = 10_000
 
 
@@ -83,6 +84,8 @@ class Subscriber:
         self._first = 0.0
         self._sealed: list[bytes] | None = None
         self._dropped = [0, 0]
+        self._reason = _TOO_SLOW
+        self._tellable = False
         self._flushing = False
         self._wake = anyio.Event()
         self._idle = anyio.Event()
@@ -91,10 +94,12 @@ class Subscriber:
         """Buffer an event if its type is wanted; never blocks, drops and counts when full."""
         if event.category not in self.subscription.types:
             return
+        if event.type != _DROPPED:
+            self._tellable = True
         encoded = event.encode(self.subscription.schema_version)
         if not unbounded and self._full():
             if self._sealed is not None:
-                self._drop(1, len(encoded))
+                self._drop(1, len(encoded), _TOO_SLOW)
                 return
             self._seal()
         if not self._buffer:
@@ -109,10 +114,18 @@ class Subscriber:
         limits = self.subscription
         return len(self._buffer) >= limits.max_items or self._bytes >= limits.max_bytes
 
-    def _drop(self, records: int, size: int) -> None:
+    def _drop(self, records: int, size: int, reason: str) -> None:
         self._dropped[0] += records
         self._dropped[1] += size
+        self._reason = reason
         self.dropped_records += records
+
+    def _tell_drops(self) -> None:
+        """Report what was dropped, as an event to all; of a lost report alone there is no report, for ever."""
+        if self._dropped[0] and self._tellable:
+            (records, size), self._dropped, self._tellable = self._dropped, [0, 0], False
+            lost = {"reason": self._reason, "droppedRecords": records, "droppedBytes": size}
+            self._telemetry.emit(_DROPPED, lost)
 
     def _seal(self) -> None:
         self._sealed, self._buffer, self._bytes = self._buffer, [], 0
@@ -141,9 +154,12 @@ class Subscriber:
             try:
                 while True:
                     await self._due()
-                    batch, self._sealed = self._take(), []
+                    if self._sealed is None:
+                        self._seal()
+                    batch, self._sealed = self._sealed or [], []
                     await self._send(client, send, batch)
                     self._sealed = None
+                    self._tell_drops()
                     self._idle.set()
             finally:
                 if send is not None:
@@ -167,20 +183,6 @@ class Subscriber:
                 await self._wake.wait()
         await self._telemetry.thawed.wait()
 
-    def _take(self) -> list[bytes]:
-        if self._sealed is None:
-            self._seal()
-        batch = self._sealed or []
-        records, size = self._dropped
-        if records:
-            self._dropped = [0, 0]
-            event = self._telemetry.make_dropped(self.name, records, size, self._reason)
-            if "platform" in self.subscription.types:
-                batch.append(event.encode(self.subscription.schema_version))
-        return batch
-
-    _reason = _TOO_SLOW
-
     async def _send(self, client: httpx.AsyncClient, tcp: _TCPSender | None, batch: list[bytes]) -> None:
         for body in self._telemetry.tamper(self, b"[" + b",".join(batch) + b"]"):
             problem = ""
@@ -192,10 +194,9 @@ class Subscriber:
                 if not problem:
                     break
             if problem:
-                self._drop(len(batch), sum(map(len, batch)))
-                self._reason = f"could not send events: {problem}"
-            else:
-                self.delivered += len(batch)
+                self._drop(len(batch), sum(map(len, batch)), f"could not send events: {problem}")
+                return
+        self.delivered += len(batch)
 
     async def _attempt(self, client: httpx.AsyncClient, tcp: _TCPSender | None, body: bytes, batch: list[bytes]) -> str:
         started = anyio.current_time()
@@ -274,14 +275,7 @@ class Telemetry:
         if self.open:
             self._history.append(event)
         for subscriber in self.subscribers.values():
-            subscriber.add(event)
-
-    def make_dropped(self, name: str, records: int, size: int, reason: str) -> Event:
-        """Return the event that tells a subscriber what it lost."""
-        lost = {"reason": reason, "droppedRecords": records, "droppedBytes": size}
-        self.record.add("event", name, "platform.logsDropped", record=lost)
-        now = Clock.format(self._clock.time())
-        return Event(time=now, type="platform.logsDropped", record=lost)
+            subscriber.add(event, unbounded=type_ == _DROPPED)
 
     def subscribe(self, name: str, subscription: Subscription, settings: DeliverySettings) -> Subscriber:
         """Add a subscriber; what happened so far is replayed to it first."""

@@ -20,6 +20,7 @@ from ._settings import Settings
 __all__ = ["Platform", "ShutdownReport"]
 
 _FLUSH_LIMIT: Final = 1.0
+_RESTORE_LIMIT: Final = 10.0
 
 
 @frozen(kw_only=True)
@@ -53,6 +54,7 @@ class Platform:
         self.busy = anyio.Lock()
         self.frozen = False
         self.init_duration_ms: float | None = None
+        self.init_error_type: str | None = None
         self._inits = self._invocations = self._shutdowns = self._batches = 0
 
     # -- init
@@ -61,9 +63,17 @@ class Platform:
         """Run the first init; a failed one is repeated within the first invocation."""
         async with self.busy:
             limit = self.settings.init_timeout
-            await self._init("init", limit)
+            succeeded = await self._init("init", limit)
             self.ready.set()
+            if succeeded and self.settings.managed:
+                self._tasks.start_soon(self._end_when_failed, self.sandbox, name="end of a failed environment")
             await self._freeze()
+
+    async def _end_when_failed(self, sandbox: Sandbox) -> None:
+        """End an environment of Managed Instances at its first fatal error; there is no reset."""
+        await sandbox.until(lambda: sandbox.closing)
+        if sandbox.fatal is not None and self.sandbox is sandbox:
+            await self._discard("failure")
 
     async def _init(self, phase: str, limit: float) -> bool:
         sandbox = Sandbox(self.settings, clock=self.clock, record=self.record, tasks=self._tasks, api=self._api)
@@ -85,6 +95,8 @@ class Platform:
             self.init_duration_ms = took
             return True
         self._blame(sandbox, status)
+        self.init_error_type = sandbox.fatal
+        await sandbox.wait_failed()
         await sandbox.kill()
         self.sandbox = None
         return False
@@ -176,7 +188,7 @@ class Platform:
             await self._discard("failure")
             cold = True
             if not await self._init("invoke", invocation.timeout):
-                self._close(invocation, "error", "Runtime.Unknown")
+                self._close(invocation, "error", self.init_error_type or "Runtime.Unknown")
                 return
         sandbox = self.sandbox
         assert sandbox is not None
@@ -343,7 +355,7 @@ class Platform:
         instance = self._instance()
         emit("platform.restoreStart", instance)
         sandbox.restored.set()
-        with anyio.move_on_after(10.0):
+        with anyio.move_on_after(_RESTORE_LIMIT):
             await sandbox.until(lambda: sandbox.runtime_waiting > 0)
         status = "success" if sandbox.runtime_waiting else "timeout"
         emit("platform.restoreRuntimeDone", {"status": status})
@@ -407,6 +419,7 @@ class Platform:
         self._shutdowns += 1
         self.record.add("phase", "platform", "shutdown-start", reason=reason, budget_ms=budget * 1000)
         self._kill("shutdown", self._shutdowns, sandbox)
+        await sandbox.wait_failed()
         await self._end_runtime(sandbox, 0.3 if external else budget)
         await self._flush(sandbox.telemetry.subscribers.values(), started + budget)
         event = {"eventType": "SHUTDOWN", "deadlineMs": deadline_ms, "shutdownReason": reason}

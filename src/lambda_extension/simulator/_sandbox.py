@@ -27,6 +27,7 @@ from ._telemetry_api import parse_subscription
 __all__ = ["Invocation", "Participant", "Sandbox"]
 
 _REAP_LIMIT = 5.0
+_FAREWELL = 1.0
 _RESPONSE_LIMIT = 6 * 1024 * 1024
 
 
@@ -300,6 +301,13 @@ class Sandbox:
         """Return all participants that live."""
         known = [*self.participants.values(), *([self.runtime] if self.runtime else [])]
         return [participant for participant in known if not participant.done]
+
+    async def wait_failed(self) -> None:
+        """Let who reported an error exit by itself, within a bound: its answer, last output and exit code count."""
+        failed = [item.name for item in self.table.extensions.values() if item.state in {"InitError", "ExitError"}]
+        with anyio.move_on_after(_FAREWELL):
+            while any(not self.participants[name].done for name in failed if name in self.participants):
+                await self._changed.wait()
 
     async def kill(self) -> None:
         """End everything at once and wait, within a bound, until it has gone."""

@@ -79,6 +79,7 @@ class Settings:
 
     def runtime_environment(self, api: str, handler: str, task_root: str) -> dict[str, str]:
         """Return what the runtime sees."""
+        known: tuple[Mapping[str, str], ...] = (self.environment, os.environ)
         variables = {
             **self.extension_environment(api),
             **self.environment,
@@ -87,7 +88,7 @@ class Settings:
             "LAMBDA_RUNTIME_DIR": "/var/runtime",
             "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11",
             "AWS_LAMBDA_LOG_FORMAT": self.log_format,
-            "PYTHONPATH": os.pathsep.join(part for part in (task_root, os.environ.get("PYTHONPATH", "")) if part),
+            "PYTHONPATH": os.pathsep.join(filter(None, (task_root, *(at.get("PYTHONPATH") for at in known)))),
             "PYTHONUNBUFFERED": "1",
         }
         if self.mode != "snap-start":

@@ -190,7 +190,7 @@ class Simulator:
         *,
         timeout: float | None = None,
         trace_header: str | None = None,
-        client_context: str | None = None,
+        client_context: Mapping[str, Any] | None = None,
     ) -> InvocationResult:
         """Invoke the function and block until its report.
 
@@ -200,14 +200,14 @@ class Simulator:
             payload: JSON value.
             timeout: Seconds, in place of the function's.
             trace_header: Value of X-Amzn-Trace-Id.
-            client_context: Base64 of the client context.
+            client_context: What a mobile SDK would send; the runtime gets it as JSON.
         """
         await self.ready(within=self.settings.init_timeout + 30)
         invocation = Invocation(
             payload=json.dumps(payload).encode(),
             timeout=self.settings.timeout if timeout is None else timeout,
             trace_header=trace_header,
-            client_context=client_context,
+            client_context=None if client_context is None else json.dumps(client_context),
         )
         with anyio.CancelScope(shield=True):
             await self._platform.invoke(invocation)
