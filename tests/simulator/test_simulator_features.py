@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from lambda_extension.simulator import (
     DeliveryFault,
     DeliverySettings,
     ExtensionSpec,
+    Fault,
     Flood,
     Function,
     FunctionContext,
@@ -28,6 +29,7 @@ from lambda_extension.simulator import (
     ScriptedFunction,
     Simulator,
 )
+from lambda_extension.simulator._processes import GroupProcess
 from lambda_extension.telemetry import TelemetryEvent
 
 API = "/2020-01-01/extension"
@@ -348,12 +350,15 @@ async def test_a_slow_receiver_loses_events_and_the_counts_add_up() -> None:
     assert all("slower than the logs production rate" in record["reason"] for record in dropped)
 
 
-async def test_a_receiver_that_refuses_is_tried_again_and_then_said_to_have_lost() -> None:
+@pytest.mark.parametrize(
+    "destination", [{"protocol": "HTTP", "URI": "http://sandbox:1/"}, {"protocol": "TCP", "port": 1}]
+)
+async def test_a_receiver_that_refuses_is_tried_again_and_then_said_to_have_lost(destination: Any) -> None:
     async def deaf(environment: Mapping[str, str]) -> None:
         raw = Raw(environment)
         async with raw.http:
             await raw.register("deaf", "INVOKE", "SHUTDOWN")
-            await raw.subscribe("telemetry", destination={"protocol": "HTTP", "URI": "http://sandbox:1/"})
+            await raw.subscribe("telemetry", destination=destination)
             while (await raw.next())["eventType"] == "INVOKE":  # noqa: ASYNC110 - work, not waiting
                 await anyio.sleep(0.2)
 
@@ -401,20 +406,21 @@ async def test_route_faults_delay_refuse_and_reset() -> None:
             answers.append(anyio.current_time() - started >= 0.05)
             await raw.until_shutdown()
 
-    faults = [
+    faults: list[Fault] = [
         RouteFault(route="register", nth=1, status=500),
         RouteFault(route="register", nth=2, action="reset"),
         RouteFault(route="register", nth=3, action="delay", seconds=0.05),
         KillFault(participant="nobody", phase="init"),
+        KillFault(participant="runtime", phase="invoke", nth=9),
     ]
     async with Simulator([tried], faults=faults) as lambda_:
-        await lambda_.ready()
+        assert (await lambda_.invoke()).status == "success"
     assert answers == [500, "RemoteProtocolError", 200, True]
 
 
 async def test_a_flood_and_a_jump_of_the_clock() -> None:
     seen: list[TelemetryEvent] = []
-    faults = [Flood(per_second=2000, seconds=0.1), ClockJump(seconds=3600, nth=2)]
+    faults: list[Fault] = [Flood(per_second=2000, seconds=0.1), ClockJump(seconds=3600, nth=2)]
     async with Simulator([streaming(seen)], ScriptedFunction(latency=0.2), faults=faults) as lambda_:
         before = lambda_.clock.time_ms()
         await lambda_.invoke()
@@ -535,7 +541,7 @@ async def test_what_a_scripted_function_can_do(turn: ScriptedFunction, status: s
 async def test_managed_instances_end_with_their_runtime() -> None:
     function = ScriptedFunction(exit_code=1)
     async with Simulator(function=function, mode="managed-instances", timeout=1) as lambda_:
-        first = await lambda_.invoke()
+        first = await lambda_.invoke(trace_header="Root=1")
         assert (first.status, first.error_type) == ("failure", "Runtime.ExitError")
         await lambda_.wait_for(lambda record: bool(record.find("phase", "shutdown-end")))
         assert (await lambda_.invoke()).error_type == "Sandbox.Failure"
@@ -648,11 +654,12 @@ async def test_the_runtime_api_refuses_what_does_not_fit() -> None:
             statuses.append((await http.get(f"{base}/restore/next")).status_code)
             statuses.append((await http.put(f"{base}/invocation/next")).status_code)
             statuses.append((await http.get(f"{base}/nowhere")).status_code)
+            statuses.append((await http.post(f"{base}/invocation/x/dance")).status_code)
         await anyio.sleep_forever()
 
     async with Simulator(function=probing, timeout=0.5) as lambda_:
         await lambda_.invoke()
-    assert statuses == [400, 400, 403, 202, 404, 405, 404]
+    assert statuses == [400, 400, 403, 202, 404, 405, 404, 404]
 
 
 async def test_a_function_that_answers_twice_is_refused_the_second_time() -> None:
@@ -666,6 +673,58 @@ async def test_a_function_that_answers_twice_is_refused_the_second_time() -> Non
     async with Simulator(function=doubly, timeout=0.3) as lambda_:
         result = await lambda_.invoke()
     assert result.payload == b"not json"
+
+
+async def test_a_response_that_is_too_long_is_not_kept_in_memory() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"x" * (4 * 1024 * 1024)
+
+    async def lengthy(event: Any, context: FunctionContext) -> Any:
+        async with httpx.AsyncClient(base_url=f"http://{lambda_.api}", trust_env=False) as http:
+            path = f"/2018-06-01/runtime/invocation/{context.request_id}/response"
+            assert (await http.post(path, content=pieces())).status_code == 413
+        await anyio.sleep_forever()
+
+    async with Simulator(function=lengthy, timeout=2) as lambda_:
+        assert (await lambda_.invoke()).error_type in {"Function.ResponseSizeTooLarge", "Sandbox.Timeout"}
+
+
+async def test_a_caller_that_leaves_in_the_middle_disturbs_nobody() -> None:
+    async with Simulator() as lambda_:
+        host, port = lambda_.api.split(":")
+        async with await anyio.connect_tcp(host, int(port)) as stream:
+            await stream.send(b"POST /2020-01-01/extension/register HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        assert (await lambda_.invoke()).status == "success"
+
+
+async def test_a_next_whose_state_changed_meanwhile_is_refused() -> None:
+    answers: list[httpx.Response] = []
+
+    async def torn(environment: Mapping[str, str]) -> None:
+        raw = Raw(environment)
+        async with raw.http, anyio.create_task_group() as tasks:
+            await raw.register("torn", "INVOKE")
+
+            async def wait() -> None:
+                answers.append(await raw.http.get(f"{API}/event/next", headers=raw.me))
+
+            tasks.start_soon(wait)
+            await lambda_.wait_for(lambda record: bool(record.find("state", "Ready", who="torn")))
+            sandbox = lambda_._platform.sandbox
+            assert sandbox is not None
+            sandbox.table.extensions["torn"].state = "ExitError"
+            sandbox.boxes["torn"].put({"eventType": "INVOKE"})
+
+    async with Simulator([torn]) as lambda_:
+        await lambda_.wait_for(lambda record: bool(record.find("process", "exit", who="torn")))
+    assert answers[0].json()["errorMessage"].endswith("Concurrent state modification")
+
+
+async def test_a_signal_to_a_process_that_has_gone_does_nothing() -> None:
+    process = await GroupProcess.start([sys.executable, "-c", "pass"], {})
+    assert await process.run(lambda line: None) == 0
+    process.signal(9)
 
 
 async def test_the_runtime_may_report_that_its_init_failed(tmp_path: Path) -> None:
@@ -697,7 +756,7 @@ async def test_an_extension_that_never_registers_is_named() -> None:
     async def silent(environment: Mapping[str, str]) -> None:
         await anyio.sleep_forever()
 
-    async with Simulator([silent], init_timeout=0.2) as lambda_:
+    async with Simulator([bystander, silent], init_timeout=0.3) as lambda_:
         await lambda_.ready()
     assert [finding.message for finding in lambda_.record.findings][:1] == ["It never registered."]
 

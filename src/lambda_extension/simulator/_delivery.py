@@ -130,16 +130,14 @@ class Subscriber:
     def _seal(self) -> None:
         self._sealed, self._buffer, self._bytes = self._buffer, [], 0
 
-    async def flush(self, within: float) -> bool:
-        """Send what is buffered without waiting for more; return whether all left in time."""
+    async def flush(self, within: float) -> None:
+        """Send what is buffered, without waiting for more, for so many seconds at most."""
         self._flushing = True
         self._wake.set()
         with anyio.move_on_after(within):
             while self._buffer or self._sealed is not None:
                 self._idle = anyio.Event()
                 await self._idle.wait()
-            return True
-        return False
 
     async def run(self) -> None:
         """Send batches until cancelled."""
@@ -297,8 +295,7 @@ class Telemetry:
 
     def freeze(self) -> None:
         """Withhold delivery until `thaw`."""
-        if self.thawed.is_set():
-            self.thawed = anyio.Event()
+        self.thawed = anyio.Event()
 
     def thaw(self) -> None:
         """Resume delivery."""

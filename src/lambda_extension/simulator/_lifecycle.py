@@ -66,6 +66,7 @@ class Platform:
             succeeded = await self._init("init", limit)
             self.ready.set()
             if succeeded and self.settings.managed:
+                assert self.sandbox is not None
                 self._tasks.start_soon(self._end_when_failed, self.sandbox, name="end of a failed environment")
             await self._freeze()
 
@@ -379,11 +380,11 @@ class Platform:
             return
         self.frozen = False
         self.record.add("freeze", "platform", "thaw")
-        if self.sandbox is not None:
-            for participant in self.sandbox.everyone():
-                if participant.process is not None:
-                    participant.process.signal(signal.SIGCONT)
-            self.sandbox.telemetry.thaw()
+        assert self.sandbox is not None  # it was frozen
+        for participant in self.sandbox.everyone():
+            if participant.process is not None:
+                participant.process.signal(signal.SIGCONT)
+        self.sandbox.telemetry.thaw()
 
     async def freeze_for(self, seconds: float) -> None:
         """Freeze, let the clock jump by `seconds`; the next event thaws."""
@@ -457,8 +458,7 @@ class Platform:
 
     async def _end_runtime(self, sandbox: Sandbox, slice_: float) -> None:
         runtime = sandbox.runtime
-        if runtime is None:
-            return
+        assert runtime is not None  # init has succeeded
         if slice_:
             runtime.signal(signal.SIGTERM)
             with anyio.move_on_after(slice_):

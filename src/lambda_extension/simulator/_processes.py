@@ -53,8 +53,8 @@ class GroupProcess:
         try:
             async with anyio.create_task_group() as readers:
                 for stream in (self._process.stdout, self._process.stderr):
-                    if stream is not None:
-                        readers.start_soon(_read_lines, stream, on_line)
+                    assert stream is not None  # both are piped
+                    readers.start_soon(_read_lines, stream, on_line)
                 code = await self._process.wait()
                 self.exit_code = code
                 # A grandchild may hold the pipes open for ever.
@@ -89,7 +89,7 @@ async def _read_lines(stream: anyio.abc.ByteReceiveStream, on_line: Callable[[st
             while len(rest) > _LINE_LIMIT:
                 on_line(rest[:_LINE_LIMIT].decode(errors="replace"))
                 rest = rest[_LINE_LIMIT:]
-    except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+    except (anyio.BrokenResourceError, anyio.ClosedResourceError):  # pragma: no cover - only if it dies as it is read
         pass
     if rest:
         on_line(rest.decode(errors="replace"))

@@ -196,7 +196,6 @@ async def _respond(send: _Send, answer: _Answer) -> None:
 
 
 async def _reset(send: _Send) -> None:
-    """Promise more than is sent: the server then has to close the connection."""
+    """Begin an answer and never end it: the server then has to close the connection."""
     headers = [(b"content-length", b"1000")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"{", "more_body": False})

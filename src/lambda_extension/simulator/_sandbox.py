@@ -80,7 +80,7 @@ class Participant:
         """Send a signal; a task only knows the end."""
         if self.process is not None:
             self.process.signal(number)
-        elif number in {signal.SIGKILL, signal.SIGTERM}:
+        else:
             self.scope.cancel()
 
     def kill(self) -> None:
@@ -459,16 +459,12 @@ class Sandbox:
         async with anyio.create_task_group() as workers:
             for _number in range(self.settings.concurrency if self.settings.managed else 1):
                 workers.start_soon(self._scripted_worker, function, workers.cancel_scope)
-        if self._exit_code is not None:
-            raise SystemExit(self._exit_code)
+        raise SystemExit(self._exit_code)  # workers end for no other reason
 
     async def _scripted_worker(self, function: Any, scope: anyio.CancelScope) -> None:
         number = 0
         while True:
-            try:
-                invocation = await self.runtime_next()
-            except SandboxClosedError:
-                return
+            invocation = await self.runtime_next()
             if isinstance(function, ScriptedFunction):
                 turn = function.turn(number)
                 await self._behave(turn, invocation)

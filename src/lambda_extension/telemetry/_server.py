@@ -69,6 +69,9 @@ async def serve_app(
     cancelled in mid-flight (on asyncio it fails with an invalid-state error), so it is asked to end and given
     `graceful_timeout`; only past that, plus half a second, is it cut off.
 
+    On trio, one broken connection can end all of hypercorn (a peer that leaves in the middle of a body makes it send
+    and close at the same time): it is then started again on the same socket, in which new connections have queued.
+
     Args:
         app: An ASGI application; it only sees `http` scopes, lifespan is answered here.
         sock: A bound, listening TCP socket.
@@ -79,8 +82,8 @@ async def serve_app(
     task_status.started()
     # In a thread: this import is the longest of all, and connections queue in the socket meanwhile.
     serve = await anyio.to_thread.run_sync(_import_serve, sniffio.current_async_library())
-    config = _config(sock, graceful_timeout)
     ending = anyio.Event()
+    usable = True
     serving = anyio.CancelScope(shield=True)
 
     async def watch() -> None:
@@ -91,22 +94,29 @@ async def serve_app(
             ending.set()
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal usable
         if scope["type"] == "lifespan":
+            usable = True
             await _answer_lifespan(receive, send)
         else:
             await app(scope, receive, send)
 
-    async with anyio.create_task_group() as watchers:
-        watchers.start_soon(watch, name="server shutdown trigger")
-        with serving:
-            try:
-                await serve(entry, config, shutdown_trigger=ending.wait, mode="asgi")
-            except Exception:
-                if not serving.cancel_called:
-                    raise
-        if serving.cancel_called:
-            logger.warning("the server did not end within %.1f s and was cut off", graceful_timeout)
-        watchers.cancel_scope.cancel()
+    with sock:
+        async with anyio.create_task_group() as watchers:
+            watchers.start_soon(watch, name="server shutdown trigger")
+            with serving:
+                while usable and not ending.is_set():
+                    usable = False  # until hypercorn has got as far as starting the app
+                    config = _config(sock.dup(), graceful_timeout)
+                    try:
+                        await serve(entry, config, shutdown_trigger=ending.wait, mode="asgi")
+                    except Exception:
+                        if not usable:  # pragma: no cover - it failed before it served anything
+                            raise
+                        logger.warning("a connection broke the server", exc_info=True)
+            if serving.cancel_called:
+                logger.warning("the server did not end within %.1f s and was cut off", graceful_timeout)
+            watchers.cancel_scope.cancel()
 
 
 async def _answer_lifespan(receive: Receive, send: Send) -> None:
