@@ -105,7 +105,7 @@ def package(session: nox.Session) -> None:
 @nox.session
 def emulator(session: nox.Session) -> None:
     """Run the tests against AWS's own emulator: needs root and Linux; fails in CI if they are missing, else skips."""
-    session.install("-e", EXTRAS, *groups("tests", "emulator"))
+    session.install("-e", EXTRAS, *groups("tests"))
     wheels = Path(session.create_tmp())
     session.install("pip")
     session.run("python", "-m", "pip", "download", "-q", "--no-deps", "-d", str(wheels), "aws-sam-cli>=1.150")

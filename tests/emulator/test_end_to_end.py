@@ -48,7 +48,10 @@ class Run:
     @property
     def notes(self) -> list[dict[str, Any]]:
         path = self.emulator.output / f"{self._extension}.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        # The extension writes while this reads: what follows the last line break is not a line yet.
+        return [json.loads(line) for line in path.read_text().split("\n")[:-1]]
 
     def noted(self, key: str) -> list[Any]:
         return [note[key] for note in self.notes if key in note]

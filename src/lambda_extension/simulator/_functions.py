@@ -92,7 +92,7 @@ def function_argv(function: Any) -> tuple[list[str], str]:
     """
     if isinstance(function, str) and ":" in function:
         if importlib.util.find_spec("awslambdaric") is None:
-            message = "running a Python handler needs awslambdaric: pip install 'lambda-extension[cli]'"
+            message = "running a Python handler needs awslambdaric: pip install 'lambda-extension[simulator]'"
             raise ModuleNotFoundError(message, name="awslambdaric")
         handler = function.replace(":", ".")
         return [sys.executable, "-m", "awslambdaric", handler], handler
