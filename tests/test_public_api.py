@@ -16,13 +16,15 @@ SOURCE = Path(lambda_extension.__file__).parent
 
 # A module may import only from those that stand before it.
 LAYERS = [
-    ["_open_enum", "_exceptions", "_deadlines"],
+    ["_open_enum", "_exceptions", "_deadlines", "_flush"],
     ["_models"],
     ["_environment"],
     ["_client", "telemetry"],
     ["_listener"],
     ["_session"],
-    ["_runner"],
+    ["_runner", "_telemetry_runner"],
+    ["delivery"],
+    ["logs"],
 ]
 
 
