@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import anyio
 import anyio.lowlevel
 import zstandard
 
@@ -74,3 +75,10 @@ def assert_adds_up(delivery: Delivery) -> None:
     parts = (figures.delivered, figures.buffered, figures.spilled, figures.dropped)
     assert min(parts) >= 0, figures
     assert figures.received == sum(parts), figures
+
+
+async def eventually(predicate: Callable[[], bool]) -> None:
+    """Wait for something that nobody announces."""
+    with anyio.fail_after(5):
+        while not predicate():
+            await anyio.sleep(0.001)

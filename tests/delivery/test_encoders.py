@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from sinks_for_tests import logs
 
 from lambda_extension.delivery import NDJSON, Batching, JSONArray
 from lambda_extension.delivery._buffer import Buffer
 from lambda_extension.delivery._encoders import compress
 from lambda_extension.telemetry import decode, encode
-from sinks_for_tests import logs
 
 
 def test_a_json_array_is_what_the_platform_sends() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -148,7 +148,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, before: int, monkeypa
         def __init__(self, path: Path) -> None:
             self.file = real(path, "ab")
 
-        def __enter__(self) -> Full:
+        def __enter__(self) -> Self:
             return self
 
         def __exit__(self, *_: object) -> None:

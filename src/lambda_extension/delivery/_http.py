@@ -83,11 +83,7 @@ class HTTPSink:
     async def open(self) -> None:
         """Make the client; for https that loads certificates, in a worker thread. `send` does it if nobody did."""
         async with self._opening:
-            if self._http is None:
-                verify: ssl.SSLContext | bool = False
-                if self._url.scheme == "https":
-                    verify = await anyio.to_thread.run_sync(ssl.create_default_context)
-                self._http = httpx.AsyncClient(verify=verify, limits=httpx.Limits(keepalive_expiry=60.0))
+            self._http = self._http or await _client(self._url)
 
     async def send(self, payload: Payload) -> None:
         """Send one payload. A cancelled call closes its connection; the other end may have taken the payload.
@@ -125,6 +121,13 @@ class HTTPSink:
             raise ConnectionResetError(f"{self._url}: {type(error).__name__}: {error}") from error
         if not response.is_success:
             raise _refused(self._url, response)
+
+
+async def _client(url: httpx.URL) -> httpx.AsyncClient:
+    verify: ssl.SSLContext | bool = False
+    if url.scheme == "https":
+        verify = await anyio.to_thread.run_sync(ssl.create_default_context)
+    return httpx.AsyncClient(verify=verify, limits=httpx.Limits(keepalive_expiry=60.0))
 
 
 def _refused(url: httpx.URL, response: httpx.Response) -> SinkError:
