@@ -10,30 +10,37 @@ from pathlib import Path
 import pytest
 
 import lambda_extension
+import lambda_extension.delivery
+import lambda_extension.logs
 import lambda_extension.telemetry
 
 SOURCE = Path(lambda_extension.__file__).parent
 
 # A module may import only from those that stand before it.
 LAYERS = [
-    ["_open_enum", "_exceptions", "_deadlines", "_connection"],
+    ["_open_enum", "_exceptions", "_deadlines", "_connection", "_flush"],
     ["_models"],
     ["_environment"],
     ["_client", "telemetry"],
     ["_listener"],
     ["_session"],
-    ["_runner"],
+    ["_runner", "_telemetry_runner"],
+    ["delivery", "logs"],
 ]
 
 
-@pytest.mark.parametrize("module", [lambda_extension, lambda_extension.telemetry], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module",
+    [lambda_extension, lambda_extension.delivery, lambda_extension.logs, lambda_extension.telemetry],
+    ids=lambda module: module.__name__,
+)
 def test_all_is_sorted_and_is_what_the_module_offers(module: object) -> None:
     names = module.__all__  # type: ignore[attr-defined]  # a module's
     assert names == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name)) or sorted(
         names
     ) == list(names)
     offered = {name for name in vars(module) if name.isidentifier() and name[0] != "_"} - {"annotations", "telemetry"}
-    assert offered - set(names) <= {"simulator"}
+    assert offered - set(names) <= {"simulator", "delivery", "logs"}
     assert set(names) <= offered
 
 
@@ -67,8 +74,8 @@ def loaded_by(code: str) -> set[str]:
 
 def test_the_root_imports_nothing_that_can_wait() -> None:
     modules = loaded_by("import lambda_extension")
-    for name in ("httpx", "hypercorn", "trio", "lambda_extension.simulator"):
-        assert name not in modules
+    ours = {f"lambda_extension.{name}" for name in ("delivery", "logs", "simulator")}
+    assert not modules & ({"httpx", "hypercorn", "trio"} | ours)
 
 
 def test_an_extension_without_telemetry_never_imports_hypercorn() -> None:

@@ -138,7 +138,7 @@ async def _again(invocation: lambda_extension.Invocation) -> Any:
 
 @pytest.mark.parametrize(
     ("seconds", "limit", "outcome"),
-    [(0.2, 5.0, InvocationOutcome.DEADLINE), (5.0, 0.05, InvocationOutcome.LIMIT)],
+    [(1.0, 5.0, InvocationOutcome.DEADLINE), (5.0, 0.3, InvocationOutcome.LIMIT)],
 )
 async def test_a_missing_runtime_done_never_holds_an_invocation(
     seconds: float, limit: float, outcome: InvocationOutcome

@@ -41,6 +41,7 @@ from lambda_extension._session import (
     open_extension,
     open_telemetry,
 )
+from lambda_extension._telemetry_runner import TelemetryProcessor, run_telemetry
 
 __all__ = [
     "APIError",
@@ -71,12 +72,14 @@ __all__ = [
     "ShutdownReason",
     "SubscriptionError",
     "TelemetryNotSupportedError",
+    "TelemetryProcessor",
     "TelemetrySubscription",
     "TelemetryType",
     "Tracing",
     "open_extension",
     "open_telemetry",
     "run",
+    "run_telemetry",
 ]
 
 for _name in __all__:

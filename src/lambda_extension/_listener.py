@@ -45,7 +45,7 @@ class Listener:
         self._sock = sock
         self._quiet = quiet
         self._send, self._receive = anyio.create_memory_object_stream[Batch](settings.max_buffered_batches)
-        self._receiver = TelemetryReceiver(self._send, max_body_bytes=settings.max_body_bytes)
+        self._receiver = TelemetryReceiver(self._send, max_body_bytes=settings.max_body_bytes, decode=settings.decode)
         self._stop = anyio.Event()
         self._stopped = anyio.Event()
         self.stream = TelemetryStream(

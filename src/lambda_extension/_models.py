@@ -247,7 +247,8 @@ class LogsSubscription:
 
     Attributes:
         types: Categories; by default platform and function.
-        buffering: How events are gathered.
+        buffering: How events are gathered; by default the platform sends 100 ms after a batch's first event, the least
+            that AWS's description of this API allows, since an extension that flushes before the freeze waits for it.
         schema_version: Version of the event schema.
 
     Raises:
@@ -259,7 +260,7 @@ class LogsSubscription:
         converter=_types,
         validator=_not_empty,
     )
-    buffering: Buffering = attrs.field(factory=Buffering)
+    buffering: Buffering = attrs.field(factory=lambda: Buffering(timeout_ms=100))
     schema_version: LogsSchemaVersion = attrs.field(default=LogsSchemaVersion.V2021_03_18, converter=LogsSchemaVersion)
 
     def to_wire(self, destination: Destination) -> dict[str, Any]:

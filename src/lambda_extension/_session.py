@@ -24,6 +24,7 @@ from lambda_extension._listener import Listener
 from lambda_extension._models import (
     EventType,
     InvokeEvent,
+    LogsSubscription,
     Registration,
     ShutdownEvent,
     ShutdownReason,
@@ -224,13 +225,16 @@ class ExtensionSession:
         return Invocation(event, to_deadline(event.deadline_ms, self.client.wall_clock), stream)
 
     async def _open_listener(
-        self, subscription: TelemetrySubscription, settings: ReceiverSettings, *, required: bool
+        self, subscription: TelemetrySubscription | LogsSubscription, settings: ReceiverSettings, *, required: bool
     ) -> None:
         """Listen, then subscribe; an error is reported as init/error and raised bare, before any task runs."""
         listener: Listener | None = None
         try:
             listener = await Listener.bind(settings, quiet=subscription.buffering.timeout_ms / 1000 + 0.1)
-            await self.client.subscribe_telemetry(subscription, listener.destination)
+            if isinstance(subscription, LogsSubscription):
+                await self.client.subscribe_logs(subscription, listener.destination)
+            else:
+                await self.client.subscribe_telemetry(subscription, listener.destination)
         except BaseException as error:
             if listener is not None and isinstance(error, TelemetryNotSupportedError) and not required:
                 logger.warning("going on without telemetry: %s", error)
@@ -351,7 +355,7 @@ class ExtensionSession:
 @asynccontextmanager
 async def open_extension(
     *,
-    telemetry: TelemetrySubscription | None = None,
+    telemetry: TelemetrySubscription | LogsSubscription | None = None,
     telemetry_required: bool = False,
     receiver: ReceiverSettings | None = None,
     name: str | None = None,
@@ -371,7 +375,8 @@ async def open_extension(
     exception group, as from any anyio task group.
 
     Args:
-        telemetry: What to subscribe to; None starts no server.
+        telemetry: What to subscribe to; None starts no server. Events of the Logs API, which AWS has deprecated, need
+            `receiver=ReceiverSettings(decode=lambda_extension.logs.decode)`.
         telemetry_required: Fail where there is no telemetry (local emulators), instead of going on with a warning.
         receiver: How telemetry is received.
         name: Name of the extension; see `ExtensionClient.register`.

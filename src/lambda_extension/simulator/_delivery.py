@@ -12,9 +12,10 @@ from typing import Any, Final, final
 import anyio
 import anyio.abc
 import httpx
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ._clock import Clock
+from ._logs_api import as_logs
 from ._record import Record
 from ._telemetry_api import Subscription
 
@@ -92,6 +93,13 @@ class Subscriber:
 
     def add(self, event: Event, *, unbounded: bool = False) -> None:
         """Buffer an event if its type is wanted; never blocks, drops and counts when full."""
+        if self.subscription.api == "telemetry":
+            self._add(event, unbounded=unbounded)
+            return
+        for type_, record in as_logs(event.type, event.record, self.subscription.schema_version):
+            self._add(evolve(event, type=type_, record=record), unbounded=unbounded)
+
+    def _add(self, event: Event, *, unbounded: bool) -> None:
         if event.category not in self.subscription.types:
             return
         if event.type != _DROPPED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Callable
 from typing import final
 
 import anyio
@@ -37,11 +38,18 @@ class TelemetryReceiver:
         open_requests: Request ids that have a `platform.start` and no `platform.report` yet.
     """
 
-    def __init__(self, stream: MemoryObjectSendStream[Batch], *, max_body_bytes: int) -> None:
+    def __init__(
+        self,
+        stream: MemoryObjectSendStream[Batch],
+        *,
+        max_body_bytes: int,
+        decode: Callable[[bytes], list[TelemetryEvent]] = decode,
+    ) -> None:
         self.counters = Counters()
         self.open_requests: dict[str, None] = {}
         self._stream = stream
         self._max_body_bytes = max_body_bytes
+        self._decode = decode
         self._one_at_a_time = anyio.Lock()
         self._last: tuple[str | None, bytes] | None = None
         self._refused: bytes | None = None
@@ -85,7 +93,7 @@ class TelemetryReceiver:
             return 413, b"the body is longer than %d bytes" % self._max_body_bytes
         sequence_id = next((value for name, value in scope["headers"] if name == b"sequence-id"), None)
         try:
-            events = decode(body)
+            events = self._decode(body)
         except DecodeError as error:
             return self._refuse(body, error)
         batch = Batch(

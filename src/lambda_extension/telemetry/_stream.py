@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Self, final
+from typing import Any, Self, final
 
 import anyio
 import anyio.lowlevel
 import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from lambda_extension.telemetry._decoding import decode
 from lambda_extension.telemetry._events import TelemetryEvent
 
 
@@ -25,12 +26,14 @@ class ReceiverSettings:
         max_buffered_batches: Batches that wait for the consumer. When they are that many, requests go unanswered
             until one is taken: Lambda then keeps one batch in flight, buffers, and in the end drops and reports.
         max_body_bytes: Longest request body; a longer one is answered 413. AWS says to allow for twice `max_bytes`.
+        decode: Turns a body into events; may raise `DecodeError`. By default `lambda_extension.telemetry.decode`.
     """
 
     host: str | None = None
     port: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(65_535)])
     max_buffered_batches: int = attrs.field(default=8, validator=attrs.validators.ge(1))
     max_body_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=attrs.validators.ge(1))
+    decode: Callable[[bytes], list[Any]] = decode
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,106 @@
+"""Events to payloads: one encoder per format, each in two steps, so that batches can be cut by their encoded bytes."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, TypeAlias, final
+
+import attrs
+import msgspec
+
+from lambda_extension.telemetry import UnknownEvent
+
+Compression: TypeAlias = Literal["gzip", "zstd"]
+
+
+class Encoder(Protocol):
+    """Turns events into the body of a payload."""
+
+    @property
+    def content_type(self) -> str:
+        """The `Content-Type` of a body."""
+        raise NotImplementedError  # pragma: no cover - a protocol
+
+    @property
+    def compression(self) -> Compression | None:
+        """How bodies are compressed, if they are."""
+        raise NotImplementedError  # pragma: no cover - a protocol
+
+    def encode_event(self, event: Any) -> bytes:
+        """Encode one event. Events that come to nothing (empty bytes) are left out and counted."""
+        raise NotImplementedError  # pragma: no cover - a protocol
+
+    def join(self, pieces: Sequence[bytes]) -> bytes:
+        """Make one body, not yet compressed, of encoded events."""
+        raise NotImplementedError  # pragma: no cover - a protocol
+
+
+def encode_event(event: Any) -> bytes:
+    """Encode an event as JSON; an `UnknownEvent` is the JSON that it came as, on one line."""
+    if type(event) is UnknownEvent:
+        raw = event.raw
+        # Outside of strings, where JSON allows neither, a line break is mere white space.
+        return raw.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in raw or b"\r" in raw else raw
+    return msgspec.json.encode(event)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class JSONArray:
+    """A JSON array of events, as the Telemetry API itself sends them.
+
+    Attributes:
+        compression: `gzip`, `zstd` (needs the package zstandard), or None.
+    """
+
+    compression: Compression | None = attrs.field(default=None, validator=attrs.validators.in_([None, "gzip", "zstd"]))
+
+    @property
+    def content_type(self) -> str:
+        """The `Content-Type` of a body."""
+        return "application/json"
+
+    def encode_event(self, event: Any) -> bytes:
+        """Encode one event."""
+        return encode_event(event)
+
+    def join(self, pieces: Sequence[bytes]) -> bytes:
+        """Make one body of encoded events."""
+        return b"[" + b",".join(pieces) + b"]"
+
+
+@final
+@attrs.frozen(kw_only=True)
+class NDJSON:
+    """Newline-delimited JSON: one event per line, each line ended.
+
+    Attributes:
+        compression: `gzip`, `zstd` (needs the package zstandard), or None.
+    """
+
+    compression: Compression | None = attrs.field(default=None, validator=attrs.validators.in_([None, "gzip", "zstd"]))
+
+    @property
+    def content_type(self) -> str:
+        """The `Content-Type` of a body."""
+        return "application/x-ndjson"
+
+    def encode_event(self, event: Any) -> bytes:
+        """Encode one event."""
+        return encode_event(event)
+
+    def join(self, pieces: Sequence[bytes]) -> bytes:
+        """Make one body of encoded events."""
+        return b"\n".join([*pieces, b""])
+
+
+def compress(body: bytes, compression: Compression | None) -> bytes:
+    """Compress a body; fast levels, since Lambda bills for the time."""
+    if compression is None:
+        return body
+    if compression == "gzip":
+        return gzip.compress(body, compresslevel=1, mtime=0)
+    import zstandard  # an extra, and only for whoever asks for it
+
+    return zstandard.ZstdCompressor(level=1).compress(body)
