@@ -10,6 +10,7 @@ from ._functions import ExtensionSpec, FunctionContext, ScriptedFunction
 from ._lifecycle import ShutdownReport
 from ._record import Entry, Finding, Record
 from ._simulator import InvocationResult, Simulator
+from ._timeline import Span, Timeline
 
 __all__ = [
     "Clock",
@@ -30,4 +31,6 @@ __all__ = [
     "ScriptedFunction",
     "ShutdownReport",
     "Simulator",
+    "Span",
+    "Timeline",
 ]

@@ -53,8 +53,9 @@ class Record:
         findings: Rules broken, each once per participant.
     """
 
-    def __init__(self, clock: Clock, *, limit: int = 20_000) -> None:
+    def __init__(self, clock: Clock, *, limit: int = 20_000, watch: Callable[[Entry], object] | None = None) -> None:
         self._clock = clock
+        self._watch = watch
         self._entries: deque[Entry] = deque(maxlen=limit)
         self._changed: anyio.Event | None = None
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -72,7 +73,10 @@ class Record:
         if len(self._entries) == self._entries.maxlen:
             self.discarded += 1
         self.counts[kind, what] += 1
-        self._entries.append(Entry(time=self._clock.time(), kind=kind, who=who, what=what, detail=detail))
+        entry = Entry(time=self._clock.time(), kind=kind, who=who, what=what, detail=detail)
+        self._entries.append(entry)
+        if self._watch is not None:
+            self._watch(entry)
         if self._changed is not None:
             self._changed.set()
             self._changed = None

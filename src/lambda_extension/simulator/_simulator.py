@@ -19,7 +19,7 @@ from ._extensions_api import Function
 from ._faults import Fault
 from ._functions import ExtensionSpec, ScriptedFunction
 from ._lifecycle import Platform, ShutdownReport
-from ._record import Record
+from ._record import Entry, Record
 from ._routes import Routes
 from ._sandbox import Invocation
 from ._settings import Mode, Settings
@@ -75,6 +75,7 @@ class Simulator:
         about: Name, version, ARN parts of the function.
         environment: The function's configured variables.
         record_limit: Entries that the record keeps.
+        watch: Called with each entry of the record as it happens; must not block.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Simulator:
         about: Function | None = None,
         environment: Mapping[str, str] | None = None,
         record_limit: int = 20_000,
+        watch: Callable[[Entry], object] | None = None,
     ) -> None:
         specs = tuple(item if isinstance(item, ExtensionSpec) else ExtensionSpec(item) for item in extensions)
         names = [spec.resolved_name for spec in specs]
@@ -119,6 +121,7 @@ class Simulator:
             environment=dict(environment or {}),
             record_limit=record_limit,
         )
+        self._watch = watch
         self._context: Any = None
         self._report: ShutdownReport | None = None
 
@@ -137,7 +140,7 @@ class Simulator:
     @asynccontextmanager
     async def _run(self) -> AsyncGenerator[None, None]:
         self.clock: Clock = Clock()
-        self.record: Record = Record(self.clock, limit=self.settings.record_limit)
+        self.record: Record = Record(self.clock, limit=self.settings.record_limit, watch=self._watch)
         sock = listen_on("127.0.0.1")
         self.api: str = f"127.0.0.1:{sock.getsockname()[1]}"
         self._end = anyio.Event()

@@ -1,0 +1,8 @@
+"""`python -m lambda_extension`: the command `lambda-extension`."""
+
+from __future__ import annotations
+
+from lambda_extension.cli import main
+
+if __name__ == "__main__":
+    main()

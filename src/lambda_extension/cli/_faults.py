@@ -1,0 +1,104 @@
+"""Faults as users type them: `ACTION[:ARGUMENT…][@NTH]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from lambda_extension.simulator import ClockJump, DeliveryFault, Fault, Flood, KillFault, RouteFault
+
+__all__ = ["HELP", "ROUTES", "parse_fault"]
+
+ROUTES: Final = ("register", "next", "init-error", "exit-error", "telemetry", "logs", "runtime-next")
+PHASES: Final = ("init", "invoke", "shutdown")
+
+HELP: Final = (
+    "Something to go wrong, any number of times: delay:ROUTE:SECONDS, error:ROUTE[:STATUS], reset:ROUTE, duplicate, "
+    "malformed, unknown-event, kill:PARTICIPANT[:PHASE], clock:SECONDS, flood:LINES_PER_SECOND[:SECONDS]; each with @N "
+    "for the Nth time only. Routes: " + ", ".join(ROUTES) + ". Phases: " + ", ".join(PHASES) + "."
+)
+
+
+def parse_fault(text: str) -> Fault:
+    """Read a fault.
+
+    Raises:
+        ValueError: It is none; the message says what was expected.
+    """
+    body, at, number = text.partition("@")
+    action, *arguments = body.split(":")
+    if action not in _FORMS:
+        msg = f"{action!r} is no fault; there are {', '.join(_FORMS)}"
+        raise ValueError(msg)
+    least, most, make = _FORMS[action]
+    if not least <= len(arguments) <= most:
+        wanted = str(least) if least == most else f"{least} to {most}"
+        msg = f"{action} takes {wanted} arguments after colons, got {len(arguments)}"
+        raise ValueError(msg)
+    return make(action, arguments, _number(number, 1) if at else None)
+
+
+def _delay(_: str, arguments: list[str], nth: int | None) -> Fault:
+    return RouteFault(route=_one_of(arguments[0], ROUTES), action="delay", seconds=_seconds(arguments[1]), nth=nth)
+
+
+def _error(_: str, arguments: list[str], nth: int | None) -> Fault:
+    status = _number(arguments[1], 400) if len(arguments) > 1 else 500
+    return RouteFault(route=_one_of(arguments[0], ROUTES), action="error", status=status, nth=nth)
+
+
+def _reset(_: str, arguments: list[str], nth: int | None) -> Fault:
+    return RouteFault(route=_one_of(arguments[0], ROUTES), action="reset", nth=nth)
+
+
+def _delivery(action: str, _: list[str], nth: int | None) -> Fault:
+    return DeliveryFault(action=action, nth=nth)  # type: ignore[arg-type]  # the table's keys
+
+
+def _kill(_: str, arguments: list[str], nth: int | None) -> Fault:
+    phase = _one_of(arguments[1], PHASES) if len(arguments) > 1 else "invoke"
+    return KillFault(participant=arguments[0], phase=phase, nth=nth or 1)  # type: ignore[arg-type]  # just checked
+
+
+def _clock(_: str, arguments: list[str], nth: int | None) -> Fault:
+    return ClockJump(seconds=_seconds(arguments[0]), nth=nth or 1)
+
+
+def _flood(_: str, arguments: list[str], nth: int | None) -> Fault:
+    seconds = _seconds(arguments[1]) if len(arguments) > 1 else 1.0
+    return Flood(per_second=_number(arguments[0], 1), seconds=seconds, nth=nth or 1)
+
+
+_FORMS: Final[dict[str, tuple[int, int, Callable[[str, list[str], int | None], Fault]]]] = {
+    "delay": (2, 2, _delay),
+    "error": (1, 2, _error),
+    "reset": (1, 1, _reset),
+    "duplicate": (0, 0, _delivery),
+    "malformed": (0, 0, _delivery),
+    "unknown-event": (0, 0, _delivery),
+    "kill": (1, 2, _kill),
+    "clock": (1, 1, _clock),
+    "flood": (1, 2, _flood),
+}
+
+
+def _one_of(text: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        msg = f"{text!r} is none of {', '.join(known)}"
+        raise ValueError(msg)
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        msg = f"{text!r} is no number of seconds"
+        raise ValueError(msg) from None
+
+
+def _number(text: str, least: int) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        msg = f"{text!r} is no whole number from {least} on"
+        raise ValueError(msg)
+    return int(text)
