@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import anyio
+import attrs
 import click
 from rich.console import Console
 from rich.progress import Progress
@@ -29,7 +30,7 @@ EXTENSION = click.argument("extension", type=click.Path(exists=True, dir_okay=Fa
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, to stdout.")
 
 
-class _FaultType(click.ParamType):
+class _FaultType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
     name = "fault"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fault:
@@ -86,18 +87,54 @@ def simulate(
         msg = f"{options['handler']!r} is not of the form module:function"
         raise click.BadParameter(msg, param_hint="--handler")
     plan = Plan(extension=extension.absolute(), payload=_payload(event), **options)
-    spans = Timeline()
-    outcome = _run(plan, Tally(telemetry_out), spans if timeline or trace else None, as_json=as_json)
-    if timeline is not None:
-        page = spans.html(plan.name, figures=figures_of(outcome), findings=outcome.findings)
-        timeline.write_text(page, encoding="utf-8")
-    if trace is not None:
-        trace.write_text(spans.trace(), encoding="utf-8")
-    if as_json:
-        click.echo(json.dumps(outcome.as_dict(), indent=2))
-    else:
-        print_outcome(outcome, Console())
-    sys.exit(0 if outcome.ok else 1)
+    output = _Output(telemetry=telemetry_out, timeline=timeline, trace=trace, as_json=as_json)
+    try:
+        failed = anyio.run(_simulate, plan, output)
+    except ModuleNotFoundError as error:
+        if error.name != "awslambdaric":
+            raise
+        raise click.ClickException(str(error)) from None
+    sys.exit(failed)
+
+
+@attrs.frozen(kw_only=True)
+class _Output:
+    """Where the outcome of a run goes."""
+
+    telemetry: IO[str] | None
+    timeline: Path | None
+    trace: Path | None
+    as_json: bool
+
+    def write(self, outcome: Outcome, spans: Timeline) -> None:
+        if self.timeline is not None:
+            page = spans.html(outcome.plan.name, figures=figures_of(outcome), findings=outcome.findings)
+            self.timeline.write_text(page, encoding="utf-8")
+        if self.trace is not None:
+            self.trace.write_text(spans.trace(), encoding="utf-8")
+        if self.as_json:
+            click.echo(json.dumps(outcome.as_dict(), indent=2))
+        else:
+            print_outcome(outcome, Console())
+
+
+async def _simulate(plan: Plan, output: _Output) -> int:
+    """Run, tell, and return the exit code."""
+    spans, errors = Timeline(), Console(stderr=True)
+    with ExitStack() as stack:
+        advance: Any = _nothing
+        if plan.invocations >= _LONG_RUN and errors.is_terminal:
+            bar = stack.enter_context(Progress(console=errors, transient=True))
+            advance = functools.partial(bar.advance, bar.add_task("invocations", total=plan.invocations))
+
+        def watch(entry: Entry) -> None:
+            spans.add(entry)
+            if entry.kind == "output" and entry.who != "runtime":
+                click.echo(f"[{entry.who}] {entry.detail['text']}", err=output.as_json)
+
+        outcome = await run(plan, Tally(output.telemetry), watch, advance=advance)
+    output.write(outcome, spans)
+    return 0 if outcome.ok else 1
 
 
 def _payload(event: IO[bytes] | None) -> Any:
@@ -110,28 +147,6 @@ def _payload(event: IO[bytes] | None) -> Any:
         raise click.BadParameter(msg, param_hint="--event") from None
 
 
-def _run(plan: Plan, tally: Tally, timeline: Timeline | None, *, as_json: bool) -> Outcome:
-    errors = Console(stderr=True)
-    with ExitStack() as stack:
-        advance: Any = None
-        if plan.invocations >= _LONG_RUN and errors.is_terminal:
-            bar = stack.enter_context(Progress(console=errors, transient=True))
-            advance = functools.partial(bar.advance, bar.add_task("invocations", total=plan.invocations))
-
-        def watch(entry: Entry) -> None:
-            if timeline is not None:
-                timeline.add(entry)
-            if entry.kind == "output" and entry.who != "runtime":
-                click.echo(f"[{entry.who}] {entry.detail['text']}", err=as_json)
-
-        try:
-            return anyio.run(functools.partial(run, plan, tally, watch, advance=advance or _nothing))
-        except ModuleNotFoundError as error:
-            if error.name != "awslambdaric":
-                raise
-            raise click.ClickException(str(error)) from None
-
-
 def _nothing() -> None:
     """Advance no bar."""
 
@@ -141,15 +156,19 @@ def _nothing() -> None:
 @JSON
 def doctor(*, extension: Path, as_json: bool) -> None:
     """Check EXTENSION for what goes wrong in real deployments; the exit code is 1 when a check fails."""
+    sys.exit(anyio.run(_examine, extension.absolute(), as_json))
+
+
+async def _examine(extension: Path, as_json: bool) -> int:
     checks: list[Check] = []
     console = Console()
     colours = {"pass": "green", "fail": "bold red", "warn": "yellow", "skip": "dim"}
-    for check in examine(extension.absolute()):
+    async for check in examine(extension):
         checks.append(check)
         if not as_json:
             console.print(f"[{colours[check.verdict]}]{check.verdict}[/]  {check.name}: ", end="")
             console.print(check.reason, markup=False, highlight=False)
+    ok = all(check.verdict != "fail" for check in checks)
     if as_json:
-        fields = [{"name": check.name, "verdict": check.verdict, "reason": check.reason} for check in checks]
-        click.echo(json.dumps({"ok": all(check.verdict != "fail" for check in checks), "checks": fields}, indent=2))
-    sys.exit(1 if any(check.verdict == "fail" for check in checks) else 0)
+        click.echo(json.dumps({"ok": ok, "checks": [attrs.asdict(check) for check in checks]}, indent=2))
+    return 0 if ok else 1

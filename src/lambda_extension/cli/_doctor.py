@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-import anyio
 import attrs
 
 from lambda_extension.cli._run import command_of
@@ -31,6 +30,8 @@ _IMPORT_TIME: Final = re.compile(r"import time:\s*(\d+) \|\s*(\d+) \|( +)(\S+)")
 _SLOW_INIT_MS: Final = 2_000
 _SLOW_IMPORTS_MS: Final = 1_000
 _HOURS: Final = 3 * 3600.0
+# Long enough for telemetry to arrive while the function still runs.
+_LATENCY: Final = 0.15
 
 
 @attrs.frozen(kw_only=True)
@@ -42,27 +43,31 @@ class Check:
     reason: str
 
 
-def examine(path: Path) -> Iterator[Check]:
+async def examine(path: Path) -> AsyncIterator[Check]:
     """Check an extension; those that run it come last, and not at all if it cannot be started.
 
-    Blocks for some seconds, and at most for the limits that Lambda sets to init, invocations and shutdown.
+    Takes some seconds, and at most for the limits that Lambda sets to init, invocations and shutdown.
     """
     yield _name(path)
-    yield from _file(path)
-    head = path.read_bytes()[:512]
-    if path.suffix != ".py" and not path.stat().st_mode & stat.S_IXUSR:
+    for check in _file(path):
+        yield check
+    if not _can_start(path):
         return
-    if not head:
-        return
-    calm = anyio.run(_run, path, False)
+    calm = await _run(path, rough=False)
     yield _starts(calm)
     if calm.init_ms is None:
         return
     yield _imports(calm)
     yield _shuts_down("shuts down in time", calm)
-    rough = anyio.run(_run, path, True)
+    rough = await _run(path, rough=True)
     yield _survives(rough)
-    yield from _rules(calm, rough)
+    for check in _rules(calm, rough):
+        yield check
+
+
+def _can_start(path: Path) -> bool:
+    state = path.stat()
+    return state.st_size > 0 and (path.suffix == ".py" or bool(state.st_mode & stat.S_IXUSR))
 
 
 def _name(path: Path) -> Check:
@@ -133,7 +138,7 @@ class _Run:
     exit_code: int | None
 
 
-async def _run(path: Path, rough: bool) -> _Run:
+async def _run(path: Path, *, rough: bool) -> _Run:
     """Run two invocations; a rough run freezes for hours in between and sends events of the future."""
     output: list[str] = []
     started: list[float] = []
@@ -153,7 +158,7 @@ async def _run(path: Path, rough: bool) -> _Run:
     environment = {} if rough else {"PYTHONPROFILEIMPORTTIME": "1"}
     async with Simulator(
         [ExtensionSpec(command_of(path), name=path.name, environment=environment)],
-        ScriptedFunction(latency=0.02, log_lines=["a line", '{"level": "INFO", "message": "another"}']),
+        ScriptedFunction(latency=_LATENCY, log_lines=["a line", '{"level": "INFO", "message": "another"}']),
         freeze=rough,
         faults=[DeliveryFault(action="unknown-event")] if rough else [],
         watch=watch,

@@ -22,7 +22,7 @@ def figures_of(outcome: Outcome) -> list[tuple[str, str]]:
         ("invocations that succeeded", f"{succeeded} of {outcome.plan.invocations}"),
         ("invocation, min / median / p95 / max", _spread([result.duration_ms for result in outcome.results])),
         ("added after the response", _spread([result.extension_overhead_ms for result in outcome.results])),
-        ("events delivered", f"{tally.delivered} of {tally.emitted} emitted, {tally.dropped} dropped"),
+        ("events delivered", f"{tally.delivered}, and {tally.dropped} dropped"),
         ("shutdown", f"{shutdown.used_ms:.0f} of {shutdown.budget_ms:.0f} ms ({shutdown.reason})"),
         ("exit code", "none" if outcome.exit_code is None else str(outcome.exit_code)),
     ]

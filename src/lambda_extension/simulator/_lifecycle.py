@@ -55,6 +55,7 @@ class Platform:
         self.frozen = False
         self.init_duration_ms: float | None = None
         self.init_error_type: str | None = None
+        self._last_report: ShutdownReport | None = None
         self._inits = self._invocations = self._shutdowns = self._batches = 0
 
     # -- init
@@ -73,8 +74,9 @@ class Platform:
     async def _end_when_failed(self, sandbox: Sandbox) -> None:
         """End an environment of Managed Instances at its first fatal error; there is no reset."""
         await sandbox.until(lambda: sandbox.closing)
-        if sandbox.fatal is not None and self.sandbox is sandbox:
-            await self._discard("failure")
+        async with self.busy:
+            if sandbox.fatal is not None and self.sandbox is sandbox:
+                await self._discard("failure")
 
     async def _init(self, phase: str, limit: float) -> bool:
         sandbox = Sandbox(self.settings, clock=self.clock, record=self.record, tasks=self._tasks, api=self._api)
@@ -401,12 +403,16 @@ class Platform:
             await self._shut_down(sandbox, reason)
 
     async def shut_down(self, reason: str) -> ShutdownReport:
-        """End the environment within its budget; killing what is late."""
+        """End the environment within its budget; killing what is late.
+
+        Returns:
+            The report; that of the environment before if the last one has failed and none has followed.
+        """
         async with self.busy:
             await self._thaw()
             sandbox, self.sandbox = self.sandbox, None
             if sandbox is None:
-                return ShutdownReport(reason=reason, budget_ms=0.0, used_ms=0.0)
+                return self._last_report or ShutdownReport(reason=reason, budget_ms=0.0, used_ms=0.0)
             return await self._shut_down(sandbox, reason)
 
     async def _shut_down(self, sandbox: Sandbox, reason: str) -> ShutdownReport:
@@ -453,6 +459,7 @@ class Platform:
             exit_codes={item.name: item.exit_code for item in everyone},
             late=late,
         )
+        self._last_report = report
         self.record.add("phase", "platform", "shutdown-end", reason=reason, used_ms=used, late=late)
         return report
 

@@ -17,7 +17,7 @@ from ._clock import Clock
 from ._delivery import DeliverySettings
 from ._extensions_api import Function
 from ._faults import Fault
-from ._functions import ExtensionSpec, ScriptedFunction
+from ._functions import ExtensionSpec, ScriptedFunction, function_argv
 from ._lifecycle import Platform, ShutdownReport
 from ._record import Entry, Record
 from ._routes import Routes
@@ -76,6 +76,10 @@ class Simulator:
         environment: The function's configured variables.
         record_limit: Entries that the record keeps.
         watch: Called with each entry of the record as it happens; must not block.
+
+    Raises:
+        ValueError: Two extensions have the same name.
+        ModuleNotFoundError: A Python handler is given and awslambdaric is not installed.
     """
 
     def __init__(
@@ -103,6 +107,8 @@ class Simulator:
         if len(set(names)) != len(names):
             message = f"extension names must differ, got {names}; use ExtensionSpec(..., name=...)"
             raise ValueError(message)
+        if isinstance(function, str) and ":" in function:
+            function_argv(function)  # what a handler needs is missed here, not in a background task
         handler = function if isinstance(function, str) and ":" in function else "handler"
         self.settings: Settings = Settings(
             extensions=specs,

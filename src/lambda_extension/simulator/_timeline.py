@@ -240,6 +240,6 @@ class Timeline:
                 for name, row in rows
             ],
         }
-        page = files(__package__).joinpath("timeline.html").read_text(encoding="utf-8")
+        page = files("lambda_extension.simulator").joinpath("timeline.html").read_text(encoding="utf-8")
         # A line of output may contain anything, the end of a script element too.
         return page.replace("/*DATA*/null", json.dumps(data).replace("<", "\\u003c"))
