@@ -6,7 +6,7 @@ The function's role needs s3:PutObject. Environment variables of the function:
     BUCKET      the bucket's name
     PREFIX      what keys begin with; by default the function's name
 
-A batch that is sent again has the same key, so that it overwrites itself: every event is there once.
+A batch that is sent again has the same key, so that it overwrites itself: no event is there twice.
 """
 
 import os

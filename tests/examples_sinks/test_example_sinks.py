@@ -168,6 +168,18 @@ class Stubbed:
         self.calls.activate()
 
 
+async def test_the_sink_of_the_documentation_takes_each_line_once(anyio_backend: Any, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (SINKS.parents[1] / "docs/sinks.md").read_text(), re.DOTALL)
+    script = tmp_path / "documented.py"
+    taken = tmp_path / "taken"
+    # Into a file, which the log lines of the extension itself do not get into.
+    script.write_text(code.replace("payload.body.decode())", f"payload.body.decode(), file=open({str(taken)!r}, 'a'))"))
+    expected = await run_as_extension(script, {}, anyio_backend)
+    batches = [json.loads(line.partition(" events ")[2]) for line in taken.read_text().splitlines()]
+    events = [event for batch in batches for event in batch if event["type"] == "function"]
+    assert Counter(event["record"] for event in events) == Counter(expected)
+
+
 # Firehose
 
 
