@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -53,11 +54,17 @@ class Server:
         self._port = found[1]
         self.url = f"nats://127.0.0.1:{self._port}"
 
-    def signal(self, number: int) -> None:
-        self._process.send_signal(number)
+    def pause(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+        # Until that has reached every thread, one of them may still answer.
+        os.waitpid(self._process.pid, os.WUNTRACED)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         self._process.terminate()
+        self.resume()
         self._process.wait(10)
 
 
@@ -130,12 +137,12 @@ async def test_nats_stores_a_batch_once_whose_first_send_was_cut_off(server: Ser
     sink = nats_jetstream.JetStream(portal, server.url, "logs")
     await sink.send(payload("before", encoder=sink.encoder, payload_id="a"))
     batch = payload("cut off", encoder=sink.encoder, payload_id="b")
-    server.signal(signal.SIGSTOP)
+    server.pause()
     began = anyio.current_time()
     with anyio.move_on_after(0.2) as scope:
         await sink.send(batch)
     took = anyio.current_time() - began
-    server.signal(signal.SIGCONT)
+    server.resume()
     assert scope.cancelled_caught
     assert took < 1.5
     await sink.send(batch)
