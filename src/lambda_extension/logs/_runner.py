@@ -38,7 +38,7 @@ async def run_logs(
     The end of an invocation is seen from schema 2021-03-18 on, the default; with an older one no flush waits for it.
 
     Args:
-        processor: An object with any of the methods of `TelemetryProcessor`; `process` takes `LogsEvent`s.
+        processor: An object with any of the methods of `TelemetryProcessor`; `process` takes values of `LogsEvent`.
         flush: When to flush; by default `lambda_extension.delivery.Adaptive()`.
         logs: What to subscribe to; by default platform and function.
         required: Fail where there are no logs (local emulators, Lambda Managed Instances), instead of going on with a

@@ -59,7 +59,7 @@ class Simulator:
     in the block leaves bare unless a background task failed as well.
 
     Args:
-        extensions: Paths, command lines, `ExtensionSpec`s, or async callables that take their environment.
+        extensions: Paths, command lines, values of `ExtensionSpec`, or async callables that take their environment.
         function: `"module:handler"` (run by awslambdaric), the path or command line of a bootstrap, a
             `ScriptedFunction`, or an async callable of event and `FunctionContext`.
         mode: `on-demand`, `snap-start` or `managed-instances`.

@@ -26,7 +26,7 @@ _LEGEND: Final = {
 
 @frozen(kw_only=True)
 class Span:
-    """A stretch of time on a lane; `mark`s have no length.
+    """a stretch of time on a lane; a `mark` has no length.
 
     Attributes:
         lane: The participant: `platform`, `runtime`, an extension's name, or `telemetry to` one.
