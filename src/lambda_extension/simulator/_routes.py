@@ -13,7 +13,8 @@ import anyio
 from ._extensions_api import ApiError
 from ._faults import RouteFault
 from ._lifecycle import Platform
-from ._sandbox import Sandbox, SandboxClosedError
+from ._participants import SandboxClosedError
+from ._sandbox import Sandbox
 
 __all__ = ["Routes"]
 

@@ -19,9 +19,9 @@ from ._extensions_api import Function
 from ._faults import Fault
 from ._functions import ExtensionSpec, ScriptedFunction, function_argv
 from ._lifecycle import Platform, ShutdownReport
+from ._participants import Invocation
 from ._record import Entry, Record
 from ._routes import Routes
-from ._sandbox import Invocation
 from ._settings import Mode, Settings
 
 __all__ = ["InvocationResult", "Simulator"]
