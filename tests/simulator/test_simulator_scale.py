@@ -15,7 +15,7 @@ import trio.testing
 
 from lambda_extension import ShutdownReason, open_extension, open_telemetry
 from lambda_extension._environment import Environment
-from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
+from lambda_extension.simulator import ExtensionSpec, FunctionContext, ScriptedFunction, Simulator
 from lambda_extension.telemetry import FunctionLog
 
 STREAM = Path(__file__).parents[2] / "examples/stream.py"
@@ -24,7 +24,7 @@ TEN_THOUSAND = """
 import json, sys
 from pathlib import Path
 import anyio
-from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
+from lambda_extension.simulator import ExtensionSpec, FunctionContext, ScriptedFunction, Simulator
 
 def resident():
     status = Path("/proc/self/status").read_text()
@@ -71,11 +71,11 @@ async def test_sixty_four_concurrent_invocations_on_managed_instances() -> None:
                 if isinstance(event, FunctionLog):
                     lines.append(str(event.message))
 
-    async def function(event: Any, _: Any) -> Any:
+    async def function(event: Any, context: FunctionContext) -> Any:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
-        lambda_._platform.sandbox.output("runtime", f"line {event}")  # type: ignore[union-attr]
+        context.log(f"line {event}")
         await anyio.sleep(0.05)
         at_once -= 1
         return event

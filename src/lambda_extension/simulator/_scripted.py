@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
@@ -78,6 +79,7 @@ class InProcessRuntime:
             deadline_ms=invocation.deadline_ms,
             invoked_function_arn=self._sandbox.settings.about.arn,
             trace_header=invocation.trace_header,
+            log=functools.partial(self._sandbox.output, "runtime"),
         )
         try:
             answer = await self._function(json.loads(invocation.payload), context)
