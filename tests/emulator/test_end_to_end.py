@@ -177,7 +177,8 @@ async def test_10_000_lines_are_delivered_to_a_real_backend_each_once(start: Sta
             code, _ = await run.end()
             (statistics,) = run.noted("statistics")
     assert len(wanted) == 10_000
-    assert {arrived()[line] for line in wanted} == {1}
+    copies = arrived()
+    assert {copies[line] for line in wanted} == {1}
     assert statistics["received"] == statistics["delivered"]
     assert statistics["dropped"] == statistics["buffered"] == statistics["spilled"] == 0
     assert code == 0
