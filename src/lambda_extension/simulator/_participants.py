@@ -84,6 +84,7 @@ class Invocation:
     request_id: str = field(factory=lambda: str(uuid.uuid4()))
     trace_header: str | None = None
     client_context: str | None = None
+    cognito_identity: str | None = None
     deadline_ms: int = 0
     started: float = 0.0
     answered: float = 0.0
