@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from lambda_extension._environment import Environment
-from lambda_extension._flush import Adaptive, FlushPolicy
 from lambda_extension._models import LogsSubscription
 from lambda_extension._telemetry_runner import run_processor
 from lambda_extension.logs._events import decode
@@ -17,6 +16,8 @@ from lambda_extension.telemetry import ReceiverSettings
 
 if TYPE_CHECKING:
     import httpx
+
+    from lambda_extension._flush import FlushPolicy
 
 
 async def run_logs(
@@ -60,7 +61,7 @@ async def run_logs(
     """
     await run_processor(
         processor,
-        flush or Adaptive(),
+        flush,
         logs or LogsSubscription(),
         telemetry_required=required,
         receiver=attrs.evolve(receiver or ReceiverSettings(), decode=decode),
