@@ -53,7 +53,7 @@ class Timeline:
     """
 
     def __init__(self, *, limit: int = 50_000) -> None:
-        self.left_out = 0
+        self.left_out: int = 0
         self._limit = limit
         self._spans: list[Span] = []
         # By lane and key: kind, name, start, detail.
