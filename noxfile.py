@@ -11,7 +11,18 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "mypy", "pyright", "docs", "package", "bench", "emulator", "tests", "coverage"]
+nox.options.sessions = [
+    "lint",
+    "mypy",
+    "pyright",
+    "docs",
+    "package",
+    "bench",
+    "emulator",
+    "browser",
+    "tests",
+    "coverage",
+]
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PROJECT = nox.project.load_toml("pyproject.toml")
@@ -41,7 +52,7 @@ def installed(version: str) -> bool:
 def tests(session: nox.Session) -> None:
     """Run the tests on asyncio, uvloop and trio, with branch coverage."""
     session.install("-e", EXTRAS, *groups("tests"))
-    session.run("coverage", "run", "-m", "pytest", "-m", "not emulator", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-m", "not emulator and not browser", *session.posargs)
 
 
 @nox.session
@@ -98,8 +109,15 @@ def package(session: nox.Session) -> None:
     session.run("python", "-m", "venv", str(empty))
     python = str(empty / "bin" / "python")
     session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
-    session.run(python, "-c", "import lambda_extension, lambda_extension.telemetry", external=True)
-    session.run(python, "examples/run_locally.py", "examples/stream.py", external=True)
+    session.run(
+        python,
+        "-c",
+        "import lambda_extension.telemetry, lambda_extension.logs, lambda_extension.simulator",
+        external=True,
+    )
+    session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli,delivery]", external=True)
+    session.run(python, "-c", "import lambda_extension.delivery", external=True)
+    session.run(str(empty / "bin" / "lambda-extension"), "simulate", "examples/stream.py", external=True)
 
 
 @nox.session
@@ -114,6 +132,25 @@ def emulator(session: nox.Session) -> None:
     if os.environ.get("CI"):
         env["LAMBDA_RIE_REQUIRED"] = "1"
     session.run("pytest", "-m", "emulator", "tests/emulator", *session.posargs, env=env)
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """Look at the timeline in headless Chromium, which is installed if this is root on Debian; required in CI."""
+    session.install("-e", EXTRAS, *groups("tests"))
+    if (
+        not shutil.which("chromium")
+        and not shutil.which("google-chrome")
+        and shutil.which("apt-get")
+        and not os.getuid()
+    ):
+        session.run("apt-get", "update", "-qq", external=True, silent=True)
+        packages = ["-y", "-qq", "--no-install-recommends", "chromium"]
+        session.run(
+            "apt-get", "install", *packages, external=True, silent=True, env={"DEBIAN_FRONTEND": "noninteractive"}
+        )
+    env = {"CHROMIUM_REQUIRED": "1"} if os.environ.get("CI") else {}
+    session.run("pytest", "-m", "browser", "tests/simulator", env=env)
 
 
 @nox.session

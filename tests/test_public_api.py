@@ -40,7 +40,7 @@ def test_all_is_sorted_and_is_what_the_module_offers(module: object) -> None:
         names
     ) == list(names)
     offered = {name for name in vars(module) if name.isidentifier() and name[0] != "_"} - {"annotations", "telemetry"}
-    assert offered - set(names) <= {"simulator", "delivery", "logs"}
+    assert offered - set(names) <= {"cli", "delivery", "logs", "simulator"}
     assert set(names) <= offered
 
 
@@ -74,8 +74,15 @@ def loaded_by(code: str) -> set[str]:
 
 def test_the_root_imports_nothing_that_can_wait() -> None:
     modules = loaded_by("import lambda_extension")
-    ours = {f"lambda_extension.{name}" for name in ("delivery", "logs", "simulator")}
+    ours = {f"lambda_extension.{name}" for name in ("_flush", "delivery", "logs", "simulator")}
     assert not modules & ({"httpx", "hypercorn", "trio"} | ours)
+
+
+def test_delivery_can_be_set_up_before_httpx_and_tenacity_are_imported() -> None:
+    modules = loaded_by(
+        "from lambda_extension.delivery import Delivery, HTTPSink\nDelivery(HTTPSink('https://logs.example.com'))"
+    )
+    assert not modules & {"httpx", "tenacity"}
 
 
 def test_an_extension_without_telemetry_never_imports_hypercorn() -> None:

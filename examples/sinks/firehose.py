@@ -79,7 +79,7 @@ class Firehose:
 
     def _put(self, lines: list[bytes]) -> dict[int, str]:
         """Put records in one call; give the places of those that were refused, and why."""
-        from botocore.exceptions import ClientError, ConnectionClosedError  # type: ignore[import-untyped]
+        from botocore.exceptions import ClientError, ConnectionClosedError
 
         records = [{"Data": line} for line in lines]
         try:
@@ -107,8 +107,8 @@ def first_call(lines: list[bytes]) -> list[bytes]:
 
 def make_client() -> Any:
     # Imported here, in a worker thread: Lambda starts the runtime only once the extension has registered.
-    import boto3  # type: ignore[import-untyped]
-    from botocore.config import Config  # type: ignore[import-untyped]
+    import boto3
+    from botocore.config import Config
 
     once = {"mode": "standard", "total_max_attempts": 1}  # the library retries, by its deadlines
     return boto3.client("firehose", config=Config(connect_timeout=2, read_timeout=5, retries=once))

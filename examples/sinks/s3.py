@@ -40,7 +40,7 @@ class S3:
         await anyio.to_thread.run_sync(self._put, payload, abandon_on_cancel=True)
 
     def _put(self, payload: Payload) -> None:
-        from botocore.exceptions import ClientError, ConnectionClosedError  # type: ignore[import-untyped]
+        from botocore.exceptions import ClientError, ConnectionClosedError
 
         try:
             self.client.put_object(
@@ -67,8 +67,8 @@ def date(payload: Payload) -> str:
 
 def make_client() -> Any:
     # Imported here, in a worker thread: Lambda starts the runtime only once the extension has registered.
-    import boto3  # type: ignore[import-untyped]
-    from botocore.config import Config  # type: ignore[import-untyped]
+    import boto3
+    from botocore.config import Config
 
     once = {"mode": "standard", "total_max_attempts": 1}  # the library retries, by its deadlines
     return boto3.client("s3", config=Config(connect_timeout=2, read_timeout=5, retries=once))

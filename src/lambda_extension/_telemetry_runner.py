@@ -11,7 +11,6 @@ import anyio
 import anyio.abc
 
 from lambda_extension._environment import Environment
-from lambda_extension._flush import Action, Adaptive, Decision, FlushPolicy
 from lambda_extension._models import (
     EventType,
     LogsSchemaVersion,
@@ -26,6 +25,8 @@ from lambda_extension.telemetry import Batch, PlatformRuntimeDone, ReceiverSetti
 
 if TYPE_CHECKING:
     import httpx
+
+    from lambda_extension._flush import Decision, FlushPolicy
 
 logger = logging.getLogger("lambda_extension")
 
@@ -110,11 +111,10 @@ async def run_telemetry(
         SubscriptionError: The platform refused the subscription.
         OSError: The receiver's address cannot be bound.
     """
-    subscription = telemetry or TelemetrySubscription()
     await run_processor(
         processor,
-        flush or Adaptive(),
-        subscription,
+        flush,
+        telemetry or TelemetrySubscription(),
         telemetry_required=required,
         receiver=receiver,
         name=name,
@@ -127,7 +127,10 @@ async def run_telemetry(
 
 
 async def run_processor(
-    processor: object, policy: FlushPolicy, subscription: TelemetrySubscription | LogsSubscription, **settings: Any
+    processor: object,
+    policy: FlushPolicy | None,
+    subscription: TelemetrySubscription | LogsSubscription,
+    **settings: Any,
 ) -> None:
     """Run a processor on either API; `settings` are those of `open_extension`."""
     methods = {name: getattr(processor, name, None) for name in _METHODS}
@@ -139,7 +142,9 @@ async def run_processor(
         try:
             if methods["init"] is not None:
                 await methods["init"](session.registration)
-            await _Run(session, policy, methods, sees_ends=_sees_ends(subscription)).run()
+            from lambda_extension._flush import Adaptive  # the policies can wait until after register
+
+            await _Run(session, policy or Adaptive(), methods, sees_ends=_sees_ends(subscription)).run()
         except Exception as error:
             await session._report(error)
             try:
@@ -258,6 +263,8 @@ class _Run:
         self._tasks.cancel_scope.cancel()
 
     async def _obey(self, decision: Decision, request_id: str) -> None:
+        from lambda_extension._flush import Action  # as above
+
         if decision.action is Action.LET_GO:
             return
         limit = decision.limit

@@ -490,3 +490,9 @@ async def test_a_missing_package_is_found_out_when_it_is_asked_for(monkeypatch: 
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
     with pytest.raises(ImportError, match="zstandard"):
         Delivery(ScriptedSink(), encoder=NDJSON(compression="zstd"))
+
+
+def test_without_tenacity_delivery_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"lambda-extension\[delivery\]"):
+        Delivery(ScriptedSink())

@@ -160,3 +160,9 @@ async def test_certificates_are_loaded_once_and_before_they_are_needed() -> None
         http = sink._http
         await sink.open()
         assert sink._http is http
+
+
+@pytest.mark.parametrize("url", ["logs.example.com", "ftp://logs.example.com", "https:///path"])
+def test_a_url_that_names_no_http_server_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="HTTPSink needs a URL"):
+        HTTPSink(url)

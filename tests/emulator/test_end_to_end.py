@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import anyio
 import pytest
+from benchmarks.backend import backend as http_backend
 
 from .harness import OUTPUT, Emulator
 
@@ -151,6 +152,36 @@ async def test_200_invocations_lose_no_line_and_no_platform_event(start: Start) 
     assert statistics["dropped_events"] == statistics["buffered_events"] == statistics["rejected_batches"] == 0
     assert code == 0
     assert ended_at - shutdown_ms < 1500
+
+
+async def test_10_000_lines_are_delivered_to_a_real_backend_each_once(start: Start) -> None:
+    with http_backend() as state:
+        async with start("delivering.py", managed=True, URL=state.url) as run:
+            await run.wait_for(lambda it: it.noted("backend"))
+
+            async def work(worker: int) -> None:
+                for number in range(25):
+                    await run.invoke(lines=50, tag=f"{worker}-{number}")
+
+            async with anyio.create_task_group() as workers:
+                for worker in range(4):
+                    workers.start_soon(work, worker)
+            tags = [f"{worker}-{number}" for worker in range(4) for number in range(25)]
+            wanted = {(kind, tag, line) for kind in ("text", "json") for tag in tags for line in range(50)}
+
+            def arrived() -> dict[tuple[str, str, int], int]:
+                return {_parse(key): count for key, count in dict(state.copies).items() if "platform." not in key}
+
+            await run.wait_for(lambda _: wanted <= arrived().keys())
+            await run.shut_down()
+            code, _ = await run.end()
+            (statistics,) = run.noted("statistics")
+    assert len(wanted) == 10_000
+    copies = arrived()
+    assert {copies[line] for line in wanted} == {1}
+    assert statistics["received"] == statistics["delivered"]
+    assert statistics["dropped"] == statistics["buffered"] == statistics["spilled"] == 0
+    assert code == 0
 
 
 def _parse(line: Any) -> tuple[str, str, int]:

@@ -490,20 +490,23 @@ threading.Thread(target=extension, daemon=True).start()
 registered.wait(5)
 
 def handler(event, context):
-    print("handled", event["x"])
+    print("handled", event["x"], "for", context.identity.cognito_identity_id)
     return event
 """
     )
     async with Simulator(
         function="app:handler", environment={"PYTHONPATH": str(tmp_path), "_HIDDEN": "1"}, timeout=10
     ) as lambda_:
-        result = await lambda_.invoke({"x": 1}, trace_header="Root=1-2-3", client_context={"custom": {}})
+        caller = {"cognitoIdentityId": "eu-central-1:1", "cognitoIdentityPoolId": "pool"}
+        result = await lambda_.invoke(
+            {"x": 1}, trace_header="Root=1-2-3", client_context={"custom": {}}, cognito_identity=caller
+        )
         assert result.payload == {"x": 1}
         report = await lambda_.shutdown()
     lines = [entry.detail["text"] for entry in lambda_.record.find("output", who="runtime")]
     assert "refused 403 Extension.InvalidEventType" in lines
     assert "again 403 Extension.InvalidExtensionState" in lines
-    assert "handled 1" in lines
+    assert "handled 1 for eu-central-1:1" in lines
     assert report.budget_ms == 500
 
 

@@ -128,7 +128,8 @@ async def _simulate(plan: Plan, output: _Output) -> int:
             advance = functools.partial(bar.advance, bar.add_task("invocations", total=plan.invocations))
 
         def watch(entry: Entry) -> None:
-            spans.add(entry)
+            if output.timeline or output.trace:
+                spans.add(entry)
             if entry.kind == "output" and entry.who != "runtime":
                 click.echo(f"[{entry.who}] {entry.detail['text']}", err=output.as_json)
 

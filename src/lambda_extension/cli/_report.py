@@ -16,12 +16,12 @@ __all__ = ["figures_of", "print_outcome"]
 def figures_of(outcome: Outcome) -> list[tuple[str, str]]:
     """Give the figures of a run: labels and values."""
     tally, shutdown = outcome.tally, outcome.shutdown
-    succeeded = sum(result.status == "success" for result in outcome.results)
+    made = outcome.made
     return [
         *((f"init of {name}", f"{took:.0f} ms") for name, took in tally.init_ms.items()),
-        ("invocations that succeeded", f"{succeeded} of {outcome.plan.invocations}"),
-        ("invocation, min / median / p95 / max", _spread([result.duration_ms for result in outcome.results])),
-        ("added after the response", _spread([result.extension_overhead_ms for result in outcome.results])),
+        ("invocations that succeeded", f"{made.statuses['success']} of {outcome.plan.invocations}"),
+        ("invocation, min / median / p95 / max", _spread(made.durations_ms)),
+        ("added after the response", _spread(made.overheads_ms)),
         ("events delivered", f"{tally.delivered}, and {tally.dropped} dropped"),
         ("shutdown", f"{shutdown.used_ms:.0f} of {shutdown.budget_ms:.0f} ms ({shutdown.reason})"),
         ("exit code", "none" if outcome.exit_code is None else str(outcome.exit_code)),
@@ -42,4 +42,4 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     for finding in outcome.findings:
         console.print(f"[bold red]{escape(finding.who)}[/]: {escape(finding.message)} [green]{escape(finding.fix)}[/]")
     if outcome.gave_up:
-        console.print(f"init failed: {len(outcome.results)} of {outcome.plan.invocations} invocations were made")
+        console.print(f"init failed: {outcome.made.count} of {outcome.plan.invocations} invocations were made")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -104,12 +105,32 @@ class Tally:
             self.init_ms.setdefault(who, (entry.time - self._started[who]) * 1000)
 
 
+@attrs.define(eq=False)
+class Made:
+    """The invocations that were made: figures only, since there may be many."""
+
+    statuses: Counter[str] = attrs.field(factory=Counter)
+    durations_ms: array[float] = attrs.field(factory=lambda: array("d"))
+    overheads_ms: array[float] = attrs.field(factory=lambda: array("d"))
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.durations_ms)
+
+    def add(self, result: InvocationResult) -> None:
+        """Take in a result."""
+        self.statuses[result.status] += 1
+        self.durations_ms.append(result.duration_ms)
+        self.overheads_ms.append(result.extension_overhead_ms)
+
+
 @attrs.frozen(kw_only=True)
 class Outcome:
     """What came of a run; milliseconds."""
 
     plan: Plan
-    results: Sequence[InvocationResult]
+    made: Made
     shutdown: ShutdownReport
     tally: Tally
     findings: Sequence[Finding]
@@ -117,7 +138,7 @@ class Outcome:
     @property
     def gave_up(self) -> bool:
         """Whether init failed so often that the remaining invocations were not made."""
-        return len(self.results) < self.plan.invocations
+        return self.made.count < self.plan.invocations
 
     @property
     def exit_code(self) -> int | None:
@@ -139,12 +160,12 @@ class Outcome:
             "mode": self.plan.mode,
             "invocations": {
                 "planned": self.plan.invocations,
-                "made": len(self.results),
-                "by_status": dict(Counter(result.status for result in self.results)),
+                "made": self.made.count,
+                "by_status": dict(self.made.statuses),
             },
             "init_ms": self.tally.init_ms,
-            "duration_ms": spread([result.duration_ms for result in self.results]),
-            "overhead_ms": spread([result.extension_overhead_ms for result in self.results]),
+            "duration_ms": spread(self.made.durations_ms),
+            "overhead_ms": spread(self.made.overheads_ms),
             "events": {
                 "emitted": self.tally.emitted,
                 "delivered": self.tally.delivered,
@@ -202,12 +223,12 @@ async def run(
         faults=plan.faults,
         watch=see,
     )
-    results: list[InvocationResult] = []
+    made = Made()
     left = iter(range(plan.invocations))
 
     async def work() -> None:
         for _ in left:
-            results.append(await simulator.invoke(plan.payload))
+            made.add(await simulator.invoke(plan.payload))
             advance()
             if tally.init_failures >= _MOST_FAILED_INITS:
                 return
@@ -217,4 +238,4 @@ async def run(
             for _ in range(min(plan.concurrency, plan.invocations)):
                 workers.start_soon(work)
         shutdown = await simulator.shutdown()
-    return Outcome(plan=plan, results=results, shutdown=shutdown, tally=tally, findings=simulator.record.findings)
+    return Outcome(plan=plan, made=made, shutdown=shutdown, tally=tally, findings=simulator.record.findings)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import bisect
 import functools
+import importlib
+import importlib.util
 import logging
 import math
 import tempfile
@@ -59,6 +61,9 @@ class Delivery:
         max_buffered_bytes: Encoded bytes that may wait in memory. Exceeded by one batch of the platform at most.
         send_timeout: Seconds that one send may take.
         wall_clock: Gives epoch seconds; only a test has reason to pass another.
+
+    Raises:
+        ModuleNotFoundError: tenacity, or zstandard where it is asked for, is not installed.
     """
 
     def __init__(
@@ -93,6 +98,9 @@ class Delivery:
         self._storing = anyio.Lock()
         self._one_thread = anyio.CapacityLimiter(1)
         # A missing package should be found out now, not at the first payload.
+        if importlib.util.find_spec("tenacity") is None:
+            msg = "delivery needs tenacity: pip install 'lambda-extension[delivery]'"
+            raise ModuleNotFoundError(msg, name="tenacity")
         compress(b"", self._encoder.compression)
 
     def statistics(self) -> DeliveryStatistics:
@@ -104,6 +112,8 @@ class Delivery:
 
         Blocks on the file system, in a worker thread. A store that cannot be opened costs a warning, nothing else.
         """
+        # tenacity is imported here, while the runtime boots, and not before register.
+        await self._in_thread(importlib.import_module, "tenacity")
         if self._spill is not None:
             await self._open_store(self._spill, registration.extension_name)
         open_sink = getattr(self._sink, "open", None)

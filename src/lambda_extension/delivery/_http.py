@@ -8,15 +8,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Literal, Self, TypeAlias, final
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias, final
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
-import httpx
 
 from lambda_extension._deadlines import shielded
 from lambda_extension.delivery._encoders import Encoder, JSONArray
 from lambda_extension.delivery._sinks import Payload, SinkError
+
+if TYPE_CHECKING:
+    import httpx
 
 Authorize: TypeAlias = Callable[[Payload], Mapping[str, str] | Awaitable[Mapping[str, str]]]
 
@@ -43,6 +46,9 @@ class HTTPSink:
         method: `POST` or `PUT`.
         timeout: Seconds for each step of a request: connecting, writing, waiting for the answer.
         http_client: An httpx client to use instead of an own one; it stays open.
+
+    Raises:
+        ValueError: The URL is not one of http or https with a host.
     """
 
     def __init__(
@@ -57,11 +63,15 @@ class HTTPSink:
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
         self.encoder: Encoder = encoder or JSONArray()
-        self._url = httpx.URL(url)
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            msg = f"HTTPSink needs a URL such as https://host/path, not {url!r}"
+            raise ValueError(msg)
+        self._url = url
         self._headers = dict(headers or {})
         self._auth = auth
         self._method = method
-        self._timeout = httpx.Timeout(timeout)
+        self._timeout = timeout
         self._http = http_client
         self._owns_http = http_client is None
         self._opening = anyio.Lock()
@@ -81,9 +91,12 @@ class HTTPSink:
                 await http.aclose()
 
     async def open(self) -> None:
-        """Make the client; for https that loads certificates, in a worker thread. `send` does it if nobody did."""
+        """Make the client, in a worker thread: that imports httpx, and for https loads certificates.
+
+        `send` does it if nobody did.
+        """
         async with self._opening:
-            self._http = self._http or await _client(self._url)
+            self._http = self._http or await anyio.to_thread.run_sync(_client, self._url)
 
     async def send(self, payload: Payload) -> None:
         """Send one payload. A cancelled call closes its connection; the other end may have taken the payload.
@@ -97,6 +110,8 @@ class HTTPSink:
         if self._http is None:
             await self.open()
         assert self._http is not None
+        import httpx  # by now somebody has: it can wait until after register
+
         headers = {"Content-Type": payload.content_type, "Idempotency-Key": payload.id}
         if payload.content_encoding is not None:
             headers["Content-Encoding"] = payload.content_encoding
@@ -123,14 +138,14 @@ class HTTPSink:
             raise _refused(self._url, response)
 
 
-async def _client(url: httpx.URL) -> httpx.AsyncClient:
-    verify: ssl.SSLContext | bool = False
-    if url.scheme == "https":
-        verify = await anyio.to_thread.run_sync(ssl.create_default_context)
+def _client(url: str) -> httpx.AsyncClient:
+    import httpx  # a quarter of a start, which can wait until after register
+
+    verify: ssl.SSLContext | bool = ssl.create_default_context() if urlsplit(url).scheme == "https" else False
     return httpx.AsyncClient(verify=verify, limits=httpx.Limits(keepalive_expiry=60.0))
 
 
-def _refused(url: httpx.URL, response: httpx.Response) -> SinkError:
+def _refused(url: str, response: httpx.Response) -> SinkError:
     status = response.status_code
     passing = status in _PASSING or status >= 500
     return SinkError(

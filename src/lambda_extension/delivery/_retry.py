@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import anyio
 import attrs
-import tenacity
 
 from lambda_extension.delivery._sinks import SinkError
+
+if TYPE_CHECKING:
+    import tenacity
 
 
 @final
@@ -46,6 +48,8 @@ def retrying(
         give_up: Asked after each failure; True ends it.
         before_retry: Called before each repetition.
     """
+    import tenacity  # it can wait until after register
+
     backoff = tenacity.wait_random_exponential(multiplier=settings.initial, max=settings.maximum)
 
     def wait(state: tenacity.RetryCallState) -> float:

@@ -61,6 +61,6 @@ class SinkError(LambdaExtensionError):
         self, message: str, *, retryable: bool = True, keep: bool = True, retry_after: float | None = None
     ) -> None:
         super().__init__(message)
-        self.retryable = retryable and keep
+        self.retryable: bool = retryable and keep
         self.keep = keep
         self.retry_after = retry_after

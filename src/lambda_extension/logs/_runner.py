@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import attrs
 
 from lambda_extension._environment import Environment
-from lambda_extension._flush import Adaptive, FlushPolicy
 from lambda_extension._models import LogsSubscription
 from lambda_extension._telemetry_runner import run_processor
 from lambda_extension.logs._events import decode
@@ -17,6 +16,8 @@ from lambda_extension.telemetry import ReceiverSettings
 
 if TYPE_CHECKING:
     import httpx
+
+    from lambda_extension._flush import FlushPolicy
 
 
 async def run_logs(
@@ -38,7 +39,7 @@ async def run_logs(
     The end of an invocation is seen from schema 2021-03-18 on, the default; with an older one no flush waits for it.
 
     Args:
-        processor: An object with any of the methods of `TelemetryProcessor`; `process` takes `LogsEvent`s.
+        processor: An object with any of the methods of `TelemetryProcessor`; `process` takes values of `LogsEvent`.
         flush: When to flush; by default `lambda_extension.delivery.Adaptive()`.
         logs: What to subscribe to; by default platform and function.
         required: Fail where there are no logs (local emulators, Lambda Managed Instances), instead of going on with a
@@ -60,7 +61,7 @@ async def run_logs(
     """
     await run_processor(
         processor,
-        flush or Adaptive(),
+        flush,
         logs or LogsSubscription(),
         telemetry_required=required,
         receiver=attrs.evolve(receiver or ReceiverSettings(), decode=decode),

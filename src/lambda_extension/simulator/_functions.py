@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,17 @@ class ScriptedFunction:
 
 @frozen(kw_only=True)
 class FunctionContext:
-    """What an in-process function learns of its invocation."""
+    """What an in-process function learns of its invocation.
+
+    Attributes:
+        log: Writes a line, as print does in a function that is a process.
+    """
 
     request_id: str
     deadline_ms: int
     invoked_function_arn: str
     trace_header: str | None
+    log: Callable[[str], None]
 
 
 @frozen

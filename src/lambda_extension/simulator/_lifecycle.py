@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 from typing import Any, Final, final
 
@@ -11,10 +10,11 @@ import anyio.abc
 from attrs import field, frozen
 
 from ._clock import Clock
-from ._delivery import Subscriber
-from ._faults import ClockJump, DeliveryFault, Flood, KillFault
+from ._injection import Injector
+from ._participants import Invocation
+from ._platform_events import ending, instance, invoke_event, max_memory_mb, report, runtime_done, start
 from ._record import Record
-from ._sandbox import Invocation, Sandbox
+from ._sandbox import Sandbox
 from ._settings import Settings
 
 __all__ = ["Platform", "ShutdownReport"]
@@ -48,6 +48,7 @@ class Platform:
     ) -> None:
         self.settings, self.clock, self.record = settings, clock, record
         self._tasks, self._api = tasks, api
+        self._injector = Injector(settings.faults, clock=clock, record=record, tasks=tasks)
         self.sandbox: Sandbox | None = None
         self.ending: Sandbox | None = None
         self.ready = anyio.Event()
@@ -56,7 +57,7 @@ class Platform:
         self.init_duration_ms: float | None = None
         self.init_error_type: str | None = None
         self._last_report: ShutdownReport | None = None
-        self._inits = self._invocations = self._shutdowns = self._batches = 0
+        self._inits = self._invocations = self._shutdowns = 0
 
     # -- init
 
@@ -80,13 +81,13 @@ class Platform:
 
     async def _init(self, phase: str, limit: float) -> bool:
         sandbox = Sandbox(self.settings, clock=self.clock, record=self.record, tasks=self._tasks, api=self._api)
-        sandbox.telemetry.tamper = self._tamper
+        sandbox.telemetry.tamper = self._injector.tamper
         self.sandbox = sandbox
         self._inits += 1
         self.record.add("phase", "platform", "init-start", phase=phase)
         started = self.clock.time()
         common = {"initializationType": self.settings.initialization_type, "phase": phase}
-        sandbox.telemetry.emit("platform.initStart", {**common, **self._instance()})
+        sandbox.telemetry.emit("platform.initStart", {**common, **instance(self.settings)})
         status = "timeout"
         with anyio.move_on_after(limit):
             await self._init_steps(sandbox, common)
@@ -110,7 +111,7 @@ class Platform:
             sandbox.fail("Extension.TooManyExtensions")
         else:
             sandbox.start_extensions()
-        self._kill("init", self._inits)
+        self._injector.kill("init", self._inits, sandbox)
         await sandbox.until(lambda: all(item.state != "Started" for item in table.extensions.values()))
         if sandbox.fatal is not None:
             return
@@ -138,17 +139,6 @@ class Platform:
         sandbox.telemetry.close()
         self.record.add("phase", "platform", "init-end", status=status, took_ms=took, **failure)
 
-    def _instance(self) -> dict[str, Any]:
-        about = self.settings.about
-        return {
-            "functionName": about.name,
-            "functionVersion": about.version,
-            "instanceId": about.version if self.settings.managed else "simulator",
-            "instanceMaxMemory": self.settings.memory_mb * 1024 * 1024,
-            "runtimeVersion": "" if self.settings.managed else "simulator",
-            "runtimeVersionArn": "",
-        }
-
     def _blame(self, sandbox: Sandbox, status: str) -> None:
         if status != "timeout":
             return
@@ -175,10 +165,7 @@ class Platform:
 
     def _begin(self, invocation: Invocation) -> None:
         self._invocations += 1
-        for fault in self.settings.faults:
-            if isinstance(fault, ClockJump) and fault.nth == self._invocations:
-                self.record.add("fault", "platform", "clock-jump", seconds=fault.seconds)
-                self.clock.jump(fault.seconds)
+        self._injector.jump(self._invocations)
         invocation.started = self.clock.time()
         invocation.deadline_ms = int((invocation.started + invocation.timeout) * 1000)
         self.record.add("phase", "platform", "invoke-start", request_id=invocation.request_id)
@@ -207,59 +194,25 @@ class Platform:
 
     def _hand_out(self, sandbox: Sandbox, invocation: Invocation) -> None:
         sandbox.active[invocation.request_id] = invocation
-        start: dict[str, Any] = {"requestId": invocation.request_id}
-        start["version"] = self.settings.about.version
-        event: dict[str, Any] = {
-            "eventType": "INVOKE",
-            "deadlineMs": invocation.deadline_ms,
-            "requestId": invocation.request_id,
-            "invokedFunctionArn": self.settings.about.arn,
-        }
-        if self.settings.managed:
-            start["functionArn"] = self.settings.about.arn
-        if invocation.trace_header is not None:
-            tracing = {"type": "X-Amzn-Trace-Id", "value": invocation.trace_header}
-            event["tracing"] = tracing
-            if not self.settings.managed:
-                start["tracing"] = tracing
-        sandbox.telemetry.emit("platform.start", start)
+        sandbox.telemetry.emit("platform.start", start(self.settings, invocation))
+        event = invoke_event(self.settings, invocation)
         for item in sandbox.table.extensions.values():
             if "INVOKE" in item.events:
                 sandbox.boxes[item.name].put(event)
                 # From here it must come back by itself: delivery is only a matter of scheduling.
                 item.asked_next = False
         sandbox.runtime_box.put(invocation)
-        self._kill("invoke", self._invocations)
-        for fault in self.settings.faults:
-            if isinstance(fault, Flood) and fault.nth in (None, self._invocations):
-                self._tasks.start_soon(self._flood, sandbox, fault, name="flood")
+        self._injector.kill("invoke", self._invocations, sandbox)
+        self._injector.flood(self._invocations, sandbox)
 
     async def _await_end(self, sandbox: Sandbox, invocation: Invocation) -> None:
         await sandbox.until(lambda: invocation.runtime_done > 0)
         if sandbox.fatal is not None:
             return
-        self._runtime_done(sandbox, invocation)
+        sandbox.telemetry.emit("platform.runtimeDone", runtime_done(invocation))
         await sandbox.until(
             lambda: all(item.asked_next for item in sandbox.table.extensions.values() if "INVOKE" in item.events)
         )
-
-    def _runtime_done(self, sandbox: Sandbox, invocation: Invocation) -> None:
-        took = invocation.runtime_done - invocation.started
-        answered = invocation.answered - invocation.started
-        record: dict[str, Any] = {
-            "requestId": invocation.request_id,
-            "status": invocation.status,
-            "metrics": {
-                "durationMs": round(took * 1000, 3),
-                "producedBytes": len(invocation.response),
-            },
-            "spans": [
-                _span("responseLatency", invocation.started, answered),
-                _span("responseDuration", invocation.answered, 0.0),
-                _span("runtimeOverhead", invocation.answered, took - answered),
-            ],
-        }
-        sandbox.telemetry.emit("platform.runtimeDone", _with_error(record, invocation))
 
     def _conclude(self, sandbox: Sandbox, invocation: Invocation) -> None:
         """Find out how the invocation ended."""
@@ -280,39 +233,19 @@ class Platform:
                     fix="Finish the work of an invocation before its deadlineMs, then ask for next.",
                 )
         if not invocation.runtime_done:
-            record = {"requestId": invocation.request_id, "status": invocation.status}
-            sandbox.telemetry.emit("platform.runtimeDone", _with_error(record, invocation))
+            sandbox.telemetry.emit("platform.runtimeDone", ending(invocation))
 
     def _report(self, sandbox: Sandbox, invocation: Invocation, *, cold: bool) -> None:
         sandbox.active.pop(invocation.request_id, None)
         invocation.finished = self.clock.time()
-        took = (invocation.finished - invocation.started) * 1000
-        metrics: dict[str, Any] = {"durationMs": round(took, 3)}
-        if self.settings.managed:
-            answered = (invocation.answered or invocation.finished) - invocation.started
-            spans = [
-                _span("responseLatency", invocation.started, answered),
-                _span("responseDuration", invocation.started + answered, 0.0),
-            ]
-        else:
-            metrics |= {
-                "billedDurationMs": math.ceil(took),
-                "memorySizeMB": self.settings.memory_mb,
-                "maxMemoryUsedMB": min(64, self.settings.memory_mb),
-            }
-            if cold and self.init_duration_ms is not None and self.settings.mode == "on-demand":
-                metrics["initDurationMs"] = round(self.init_duration_ms, 3)
-            done = invocation.runtime_done or invocation.finished
-            spans = [_span("extensionOverhead", done, invocation.finished - done)]
-        record = {
-            "requestId": invocation.request_id,
-            "status": invocation.status,
-            "metrics": metrics,
-            "spans": spans,
-        }
-        if invocation.trace_header is not None and not self.settings.managed:
-            record["tracing"] = {"type": "X-Amzn-Trace-Id", "value": invocation.trace_header}
-        sandbox.telemetry.emit("platform.report", _with_error(record, invocation))
+        first = cold and self.settings.mode == "on-demand"
+        record = report(
+            self.settings,
+            invocation,
+            memory_mb=max_memory_mb(sandbox.everyone()),
+            init_duration_ms=self.init_duration_ms if first else None,
+        )
+        sandbox.telemetry.emit("platform.report", record)
         self._finish(invocation)
 
     def _close(self, invocation: Invocation, status: str, error_type: str) -> None:
@@ -355,8 +288,7 @@ class Platform:
             return
         started = self.clock.time()
         emit = sandbox.telemetry.emit
-        instance = self._instance()
-        emit("platform.restoreStart", instance)
+        emit("platform.restoreStart", instance(self.settings))
         sandbox.restored.set()
         with anyio.move_on_after(_RESTORE_LIMIT):
             await sandbox.until(lambda: sandbox.runtime_waiting > 0)
@@ -425,7 +357,7 @@ class Platform:
         sandbox.closing = True
         self._shutdowns += 1
         self.record.add("phase", "platform", "shutdown-start", reason=reason, budget_ms=budget * 1000)
-        self._kill("shutdown", self._shutdowns, sandbox)
+        self._injector.kill("shutdown", self._shutdowns, sandbox)
         await sandbox.wait_failed()
         await self._end_runtime(sandbox, 0.3 if external else budget)
         await self._flush(sandbox.telemetry.subscribers.values(), started + budget)
@@ -452,16 +384,16 @@ class Platform:
         used = (anyio.current_time() - started) * 1000
         await sandbox.kill()
         everyone = [*sandbox.participants.values(), *([sandbox.runtime] if sandbox.runtime else [])]
-        report = ShutdownReport(
+        ended = ShutdownReport(
             reason=reason,
             budget_ms=budget * 1000,
             used_ms=used,
             exit_codes={item.name: item.exit_code for item in everyone},
             late=late,
         )
-        self._last_report = report
+        self._last_report = ended
         self.record.add("phase", "platform", "shutdown-end", reason=reason, used_ms=used, late=late)
-        return report
+        return ended
 
     async def _end_runtime(self, sandbox: Sandbox, slice_: float) -> None:
         runtime = sandbox.runtime
@@ -488,54 +420,3 @@ class Platform:
             if sandbox is not None:
                 await sandbox.kill()
         self.sandbox = None
-
-    # -- faults
-
-    def _kill(self, phase: str, number: int, sandbox: Sandbox | None = None) -> None:
-        sandbox = self.sandbox if sandbox is None else sandbox
-        for fault in self.settings.faults:
-            if not isinstance(fault, KillFault) or fault.phase != phase or sandbox is None:
-                continue
-            if fault.nth not in (None, number):
-                continue
-            runtime = fault.participant == "runtime"
-            target = sandbox.runtime if runtime else sandbox.participants.get(fault.participant)
-            if target is not None:
-                self.record.add("fault", fault.participant, "kill", phase=phase)
-                target.kill()
-
-    async def _flood(self, sandbox: Sandbox, fault: Flood) -> None:
-        self.record.add("fault", "runtime", "flood", per_second=fault.per_second)
-        started, sent = anyio.current_time(), 0
-        while (elapsed := anyio.current_time() - started) < fault.seconds and not sandbox.closing:
-            while sent < elapsed * fault.per_second:
-                sandbox.output("runtime", f"flood line {sent}")
-                sent += 1
-            await anyio.sleep(0.01)
-
-    def _tamper(self, subscriber: Subscriber, body: bytes) -> tuple[bytes, ...]:
-        self._batches += 1
-        bodies: tuple[bytes, ...] = (body,)
-        for fault in self.settings.faults:
-            if not isinstance(fault, DeliveryFault) or fault.nth not in (None, self._batches):
-                continue
-            self.record.add("fault", subscriber.name, fault.action)
-            if fault.action == "duplicate":
-                bodies = (*bodies, body)
-            elif fault.action == "malformed":
-                bodies = (body[:-1], *bodies[1:])
-            else:
-                unknown = b'{"time":"2026-01-01T00:00:00.000Z","type":"platform.future","record":{}}'
-                bodies = (body[:-1] + b"," + unknown + b"]", *bodies[1:])
-        return bodies
-
-
-def _span(name: str, start: float, seconds: float) -> dict[str, Any]:
-    took = round(max(0.0, seconds) * 1000, 3)
-    return {"name": name, "start": Clock.format(start), "durationMs": took}
-
-
-def _with_error(record: dict[str, Any], invocation: Invocation) -> dict[str, Any]:
-    if invocation.error_type is not None and invocation.status != "success":
-        record["errorType"] = invocation.error_type
-    return record

@@ -13,7 +13,8 @@ import anyio
 from ._extensions_api import ApiError
 from ._faults import RouteFault
 from ._lifecycle import Platform
-from ._sandbox import Sandbox, SandboxClosedError
+from ._participants import SandboxClosedError
+from ._sandbox import Sandbox
 
 __all__ = ["Routes"]
 
@@ -153,6 +154,8 @@ class Routes:
                 answer["lambda-runtime-trace-id"] = invocation.trace_header
             if invocation.client_context is not None:
                 answer["lambda-runtime-client-context"] = invocation.client_context
+            if invocation.cognito_identity is not None:
+                answer["lambda-runtime-cognito-identity"] = invocation.cognito_identity
             return 200, answer, invocation.payload
         if name == "restore-next":
             await sandbox.restore_next()

@@ -5,112 +5,29 @@ from __future__ import annotations
 import json
 import signal
 import traceback
-import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, final
 
 import anyio
 import anyio.abc
-from attrs import define, field
 
 from ._clock import Clock
 from ._delivery import Telemetry
 from ._extensions_api import ApiError, ExtensionState, ExtensionTable
-from ._functions import ExtensionSpec, FunctionContext, ScriptedFunction, function_argv
+from ._functions import ExtensionSpec, ScriptedFunction, function_argv
+from ._participants import Invocation, Mailbox, Participant
 from ._processes import GroupProcess
 from ._record import Record
+from ._scripted import InProcessRuntime
 from ._settings import Settings
 from ._telemetry_api import parse_subscription
 
-__all__ = ["Invocation", "Participant", "Sandbox"]
+__all__ = ["Sandbox"]
 
 _REAP_LIMIT = 5.0
 _FAREWELL = 1.0
 _RESPONSE_LIMIT = 6 * 1024 * 1024
-
-
-class SandboxClosedError(Exception):
-    """The environment ended while a long poll waited."""
-
-
-@final
-class _Mailbox:
-    """Events for one long poller."""
-
-    def __init__(self) -> None:
-        self._items: deque[Any] = deque()
-        self._changed = anyio.Event()
-        self._closed = False
-
-    def put(self, item: Any) -> None:
-        self._items.append(item)
-        self._wake()
-
-    def close(self) -> None:
-        self._closed = True
-        self._wake()
-
-    def _wake(self) -> None:
-        # A new event each time: several workers may wait, and each looks again.
-        self._changed.set()
-        self._changed = anyio.Event()
-
-    async def get(self) -> Any:
-        while not self._items:
-            if self._closed:
-                raise SandboxClosedError
-            await self._changed.wait()
-        return self._items.popleft()
-
-
-@define(eq=False, kw_only=True)
-class Participant:
-    """The runtime or an extension: a process, or a task of this process."""
-
-    name: str
-    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
-    process: GroupProcess | None = None
-    exit_code: int | None = None
-    done: bool = False
-    killed: bool = False
-
-    def signal(self, number: int) -> None:
-        """Send a signal; a task only knows the end."""
-        if self.process is not None:
-            self.process.signal(number)
-        else:
-            self.scope.cancel()
-
-    def kill(self) -> None:
-        """End it now."""
-        if not self.done:
-            self.killed = True
-            self.scope.cancel()
-            self.signal(signal.SIGKILL)
-
-
-@define(eq=False, kw_only=True)
-class Invocation:
-    """One invocation on its way through the environment; moments in epoch seconds."""
-
-    payload: bytes
-    timeout: float
-    request_id: str = field(factory=lambda: str(uuid.uuid4()))
-    trace_header: str | None = None
-    client_context: str | None = None
-    deadline_ms: int = 0
-    started: float = 0.0
-    answered: float = 0.0
-    runtime_done: float = 0.0
-    finished: float = 0.0
-    response: bytes = b""
-    status: str = "success"
-    error_type: str | None = None
-    logs: list[str] = field(factory=list)
-    responded: anyio.Event = field(factory=anyio.Event)
-    reported: anyio.Event = field(factory=anyio.Event)
 
 
 @final
@@ -132,8 +49,8 @@ class Sandbox:
         self.table = ExtensionTable(settings.about, names, managed=settings.managed)
         self.telemetry = Telemetry(record, clock)
         self.participants: dict[str, Participant] = {}
-        self.boxes: dict[str, _Mailbox] = {}
-        self.runtime_box = _Mailbox()
+        self.boxes: dict[str, Mailbox] = {}
+        self.runtime_box = Mailbox()
         self.runtime: Participant | None = None
         self.runtime_ready = False
         self.restore_waiting = False
@@ -179,7 +96,7 @@ class Sandbox:
         for spec in self.settings.extensions:
             participant = Participant(name=spec.resolved_name)
             self.participants[participant.name] = participant
-            self.boxes[participant.name] = _Mailbox()
+            self.boxes[participant.name] = Mailbox()
             environment = {**self.settings.extension_environment(self._api), **spec.environment}
             self._tasks.start_soon(self._run, participant, spec, environment, name=participant.name)
 
@@ -190,7 +107,7 @@ class Sandbox:
         self.runtime = participant
         if callable(function) or isinstance(function, ScriptedFunction):
             environment: dict[str, str] = {}
-            spec = ExtensionSpec(self._scripted)
+            spec = ExtensionSpec(InProcessRuntime(self))
         else:
             argv, handler = function_argv(function)
             root = str(Path.cwd())
@@ -332,7 +249,7 @@ class Sandbox:
     def register(self, headers: Mapping[str, str], body: bytes) -> tuple[ExtensionState, bytes]:
         """Register an extension."""
         state, answer = self.table.register(headers, body)
-        self.boxes.setdefault(state.name, _Mailbox())
+        self.boxes.setdefault(state.name, Mailbox())
         self.record.add("state", state.name, "Registered", events=state.events)
         if not state.external and any(
             item.external and item.state == "Started" for item in self.table.extensions.values()
@@ -447,66 +364,6 @@ class Sandbox:
             invocation.status, invocation.error_type = "error", error_type
         invocation.responded.set()
         self.notify()
-
-    async def _scripted(self, _: Mapping[str, str]) -> None:
-        function = self.settings.function
-        if isinstance(function, ScriptedFunction):
-            await anyio.sleep(function.init_latency)
-            if function.init_error_type is not None:
-                self.fail(function.init_error_type)
-                return
-        self._exit_code: int | None = None
-        async with anyio.create_task_group() as workers:
-            for _number in range(self.settings.concurrency if self.settings.managed else 1):
-                workers.start_soon(self._scripted_worker, function, workers.cancel_scope)
-        raise SystemExit(self._exit_code)  # workers end for no other reason
-
-    async def _scripted_worker(self, function: Any, scope: anyio.CancelScope) -> None:
-        number = 0
-        while True:
-            invocation = await self.runtime_next()
-            if isinstance(function, ScriptedFunction):
-                turn = function.turn(number)
-                await self._behave(turn, invocation)
-                if turn.exit_code is not None:
-                    self._exit_code = turn.exit_code
-                    scope.cancel()
-                    return
-            else:
-                await self._handle(function, invocation)
-            number += 1
-
-    async def _behave(self, turn: ScriptedFunction, invocation: Invocation) -> None:
-        for line in turn.log_lines:
-            self.output("runtime", line)
-        await anyio.sleep(turn.latency)
-        if turn.never_answers:
-            await anyio.sleep_forever()
-        if turn.exit_code is not None:
-            return
-        body = invocation.payload
-        if turn.response_size is not None:
-            body = b'"' + b"x" * max(0, turn.response_size - 2) + b'"'
-        elif turn.response is not None:
-            body = json.dumps(turn.response).encode()
-        try:
-            self.answer(invocation.request_id, body, error_type=turn.error_type)
-        except ApiError as error:
-            self.record.add("call", "runtime", "response", status=error.status)
-
-    async def _handle(self, function: Any, invocation: Invocation) -> None:
-        context = FunctionContext(
-            request_id=invocation.request_id,
-            deadline_ms=invocation.deadline_ms,
-            invoked_function_arn=self.settings.about.arn,
-            trace_header=invocation.trace_header,
-        )
-        try:
-            answer = await function(json.loads(invocation.payload), context)
-            self.answer(invocation.request_id, json.dumps(answer).encode())
-        except Exception as error:  # noqa: BLE001 - the function's own failure is its answer
-            body = {"errorMessage": str(error), "errorType": type(error).__name__}
-            self.answer(invocation.request_id, json.dumps(body).encode(), error_type=type(error).__name__)
 
 
 def _json_record(line: str, now: str) -> Any:

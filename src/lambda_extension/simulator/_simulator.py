@@ -19,9 +19,9 @@ from ._extensions_api import Function
 from ._faults import Fault
 from ._functions import ExtensionSpec, ScriptedFunction, function_argv
 from ._lifecycle import Platform, ShutdownReport
+from ._participants import Invocation
 from ._record import Entry, Record
 from ._routes import Routes
-from ._sandbox import Invocation
 from ._settings import Mode, Settings
 
 __all__ = ["InvocationResult", "Simulator"]
@@ -59,7 +59,7 @@ class Simulator:
     in the block leaves bare unless a background task failed as well.
 
     Args:
-        extensions: Paths, command lines, `ExtensionSpec`s, or async callables that take their environment.
+        extensions: Paths, command lines, values of `ExtensionSpec`, or async callables that take their environment.
         function: `"module:handler"` (run by awslambdaric), the path or command line of a bootstrap, a
             `ScriptedFunction`, or an async callable of event and `FunctionContext`.
         mode: `on-demand`, `snap-start` or `managed-instances`.
@@ -200,6 +200,7 @@ class Simulator:
         timeout: float | None = None,
         trace_header: str | None = None,
         client_context: Mapping[str, Any] | None = None,
+        cognito_identity: Mapping[str, Any] | None = None,
     ) -> InvocationResult:
         """Invoke the function and block until its report.
 
@@ -210,6 +211,7 @@ class Simulator:
             timeout: Seconds, in place of the function's.
             trace_header: Value of X-Amzn-Trace-Id.
             client_context: What a mobile SDK would send; the runtime gets it as JSON.
+            cognito_identity: Who called through it, likewise.
         """
         await self.ready(within=self.settings.init_timeout + 30)
         invocation = Invocation(
@@ -217,6 +219,7 @@ class Simulator:
             timeout=self.settings.timeout if timeout is None else timeout,
             trace_header=trace_header,
             client_context=None if client_context is None else json.dumps(client_context),
+            cognito_identity=None if cognito_identity is None else json.dumps(cognito_identity),
         )
         with anyio.CancelScope(shield=True):
             await self._platform.invoke(invocation)

@@ -26,7 +26,7 @@ _LEGEND: Final = {
 
 @frozen(kw_only=True)
 class Span:
-    """A stretch of time on a lane; `mark`s have no length.
+    """a stretch of time on a lane; a `mark` has no length.
 
     Attributes:
         lane: The participant: `platform`, `runtime`, an extension's name, or `telemetry to` one.
@@ -53,7 +53,7 @@ class Timeline:
     """
 
     def __init__(self, *, limit: int = 50_000) -> None:
-        self.left_out = 0
+        self.left_out: int = 0
         self._limit = limit
         self._spans: list[Span] = []
         # By lane and key: kind, name, start, detail.

@@ -17,9 +17,9 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
-import boto3  # type: ignore[import-untyped]
+import boto3
 import pytest
-from botocore.stub import Stubber  # type: ignore[import-untyped]
+from botocore.stub import Stubber
 from moto.server import ThreadedMotoServer
 
 from lambda_extension import Registration

@@ -1,0 +1,55 @@
+"""What the dependencies alone cost: the time and memory of a Python that imports them and ends.
+
+`python -m benchmarks.dependencies` prints a table; docs/benchmarks.md says what follows from it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+
+from benchmarks.contestants import HERE, interpreter
+
+SOURCE = HERE.parents[1] / "src"
+ROUNDS = 25
+FLOOR = "import http.client, http.server, json, threading"
+LOOP = "anyio.run(anyio.sleep, 0)"
+STEPS = {
+    "nothing": "pass",
+    "the floor's imports": FLOOR,
+    "anyio, its loop on asyncio": f"import anyio; {LOOP}",
+    "the same, attrs": f"import anyio, attrs; {LOOP}",
+    "the same, msgspec": f"import anyio, attrs, msgspec; {LOOP}",
+    "the same, h11": f"import anyio, attrs, msgspec, h11; {LOOP}",
+    "this library and its loop": f"import anyio, lambda_extension; {LOOP}",
+    "the same, hypercorn": f"import anyio, lambda_extension, hypercorn.asyncio; {LOOP}",
+    "the same, httpx": f"import anyio, lambda_extension, hypercorn.asyncio, httpx, httpcore; {LOOP}",
+}
+
+
+def measure(code: str) -> tuple[float, float]:
+    """Return the least milliseconds of a few runs, and the MiB resident at most."""
+    command = [str(interpreter()), "-c", code]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    least, resident = float("inf"), 0.0
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        process = subprocess.Popen(command, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+        least = min(least, time.perf_counter() - started)
+        resident = usage.ru_maxrss / 1024
+    return least * 1000, resident
+
+
+def main() -> None:
+    floor_ms, floor_mib = measure(FLOOR)
+    print("| | ms | MiB |\n|---|---|---|")
+    for name, code in STEPS.items():
+        ms, mib = measure(code)
+        print(f"| {name} | {ms:.0f} ({ms / floor_ms:.2f}) | {mib:.1f} ({mib / floor_mib:.2f}) |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
