@@ -91,7 +91,7 @@ async def stored(url: str, subject: str) -> list[bytes]:
     async with await nats.connect(url) as connection:
         stream = connection.jetstream()
         count = (await stream.stream_info(subject)).state.messages
-        return [(await stream.get_msg(subject, sequence)).data for sequence in range(1, count + 1)]
+        return [(await stream.get_msg(subject, sequence)).data or b"" for sequence in range(1, count + 1)]
 
 
 async def in_portal(portal: BlockingPortal, function: Any, *args: Any) -> Any:
