@@ -361,14 +361,15 @@ async def test_an_error_is_reported_then_given_to_shutdown_then_raised(phase: st
 
 async def test_two_errors_at_once_are_both_said(caplog: pytest.LogCaptureFixture) -> None:
     class Twice:
+        def __init__(self) -> None:
+            self.processing = anyio.Event()
+
         async def background(self) -> None:
-            try:
-                await anyio.sleep(0.01)
-                raise KeyError("first")
-            finally:
-                self.failed = True
+            await self.processing.wait()
+            raise KeyError("first")
 
         async def process(self, events: Sequence[TelemetryEvent]) -> None:
+            self.processing.set()
             try:
                 await anyio.sleep_forever()
             finally:
