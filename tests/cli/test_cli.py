@@ -17,6 +17,7 @@ from lambda_extension.cli._commands import commands
 from lambda_extension.cli._faults import parse_fault
 from lambda_extension.cli._run import Tally, spread
 from lambda_extension.simulator import ClockJump, DeliveryFault, Entry, Fault, Flood, KillFault, RouteFault
+from lambda_extension.telemetry import PlatformReport, UnknownEvent, decode
 
 ROOT = Path(__file__).parents[2]
 STREAM = str(ROOT / "examples/stream.py")
@@ -72,8 +73,9 @@ def test_simulate_writes_telemetry_timeline_and_trace(tmp_path: Path) -> None:
     telemetry, page, trace = (tmp_path / name for name in ("out.ndjson", "out.html", "out.json"))
     arguments = ["--telemetry-out", str(telemetry), "--timeline", str(page), "--trace", str(trace)]
     assert lambda_extension("simulate", STREAM, *arguments).exit_code == 0
-    events = [json.loads(line) for line in telemetry.read_text().splitlines()]
-    assert [event["type"] for event in events].count("platform.report") == 3
+    events = decode(b"[" + b",".join(telemetry.read_bytes().splitlines()) + b"]")
+    assert [type(event) for event in events].count(PlatformReport) == 3
+    assert not [event for event in events if isinstance(event, UnknownEvent) or event.timestamp is None]
     assert "stream.py" in page.read_text()
     names = [event["name"] for event in json.loads(trace.read_text())["traceEvents"]]
     assert {"init", "invocation 1", "invocation 3", "shutdown"} <= set(names)

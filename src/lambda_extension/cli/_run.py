@@ -15,6 +15,7 @@ import attrs
 from anyio import create_task_group
 
 from lambda_extension.simulator import (
+    Clock,
     Entry,
     ExtensionSpec,
     Fault,
@@ -98,7 +99,9 @@ class Tally:
         if type_ == "platform.logsDropped":
             self.dropped += record["droppedRecords"]
         if self.telemetry_out is not None:
-            self.telemetry_out.write(json.dumps({"time": entry.time, "type": type_, "record": record}) + "\n")
+            self.telemetry_out.write(
+                json.dumps({"time": Clock.format(entry.time), "type": type_, "record": record}) + "\n"
+            )
 
     def _init_ends(self, entry: Entry, who: str) -> None:
         if who in self._started:
