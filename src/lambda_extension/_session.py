@@ -235,7 +235,7 @@ class ExtensionSession:
                 await self.client.subscribe_logs(subscription, listener.destination)
             else:
                 await self.client.subscribe_telemetry(subscription, listener.destination)
-        except BaseException as error:
+        except BaseException as error:  # a cancellation has to close the listener too
             if listener is not None and isinstance(error, TelemetryNotSupportedError) and not required:
                 logger.warning("going on without telemetry: %s", error)
                 listener.give_up()

@@ -249,7 +249,7 @@ class _TCPSender:
             self._stream = await anyio.connect_tcp("127.0.0.1", self._port)
         try:
             await self._stream.send(data)
-        except BaseException:
+        except BaseException:  # cut off half-way, the connection is of no more use
             await self.close()
             raise
 

@@ -11,8 +11,8 @@ from attrs import field, frozen
 
 from ._clock import Clock
 from ._injection import Injector
-from ._participants import Invocation
-from ._platform_events import ending, instance, invoke_event, max_memory_mb, report, runtime_done, start
+from ._participants import Invocation, max_memory_mb
+from ._platform_events import ending, instance, invoke_event, report, runtime_done, start
 from ._record import Record
 from ._sandbox import Sandbox
 from ._settings import Settings

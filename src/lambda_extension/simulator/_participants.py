@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import uuid
 from collections import deque
-from typing import Any, final
+from collections.abc import Iterable
+from typing import Any, Final, final
 
 import anyio
 from attrs import define, field
 
 from ._processes import GroupProcess
 
-__all__ = ["Invocation", "Mailbox", "Participant", "SandboxClosedError"]
+__all__ = ["Invocation", "Mailbox", "Participant", "SandboxClosedError", "max_memory_mb"]
+
+# What is said where nothing can be measured: no process, or no /proc.
+_UNMEASURED_MB: Final = 64
 
 
 class SandboxClosedError(Exception):
@@ -96,3 +101,9 @@ class Invocation:
     logs: list[str] = field(factory=list)
     responded: anyio.Event = field(factory=anyio.Event)
     reported: anyio.Event = field(factory=anyio.Event)
+
+
+def max_memory_mb(participants: Iterable[Participant]) -> int:
+    """Add up the most that each process has ever had resident; what runs in this process cannot be told apart."""
+    found = sum(item.process.peak_kb() for item in participants if item.process is not None)
+    return math.ceil(found / 1024) or _UNMEASURED_MB

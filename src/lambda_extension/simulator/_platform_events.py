@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final
 
 from ._clock import Clock
-from ._participants import Invocation, Participant
+from ._participants import Invocation
 from ._settings import Settings
 
-__all__ = ["ending", "instance", "invoke_event", "max_memory_mb", "report", "runtime_done", "start"]
+__all__ = ["ending", "instance", "invoke_event", "report", "runtime_done", "start"]
 
 _TRACE: Final = "X-Amzn-Trace-Id"
-# What is said where nothing can be measured: no process, or no /proc.
-_UNMEASURED_MB: Final = 64
 
 
 def instance(settings: Settings) -> dict[str, Any]:
@@ -108,21 +104,3 @@ def ending(invocation: Invocation, **more: Any) -> dict[str, Any]:
 def _span(name: str, start: float, seconds: float) -> dict[str, Any]:
     took = round(max(0.0, seconds) * 1000, 3)
     return {"name": name, "start": Clock.format(start), "durationMs": took}
-
-
-def max_memory_mb(participants: Iterable[Participant]) -> int:
-    """Add up the most that each process has ever had resident; what runs in this process cannot be told apart."""
-    found = 0
-    for participant in participants:
-        if participant.process is not None:
-            found += _peak_kb(participant.process.pid)
-    return math.ceil(found / 1024) or _UNMEASURED_MB
-
-
-def _peak_kb(pid: int) -> int:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    except OSError:  # no such process any more, or no /proc
-        return 0
-    _, found, rest = status.partition("VmHWM:")
-    return int(rest.split(maxsplit=1)[0]) if found else 0  # a zombie has none

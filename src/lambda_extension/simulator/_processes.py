@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, final
 
 import anyio
@@ -67,6 +68,15 @@ class GroupProcess:
                 await self._process.aclose()
                 self.exit_code = self._process.returncode
             self._gone = True
+
+    def peak_kb(self) -> int:
+        """Return the most that the process has ever had resident; 0 once it is gone, and where there is no /proc."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
+        except OSError:
+            return 0
+        _, found, rest = status.partition("VmHWM:")
+        return int(rest.split(maxsplit=1)[0]) if found else 0  # a zombie has none
 
     def signal(self, number: int) -> None:
         """Send a signal to the group; nothing happens when it is gone."""

@@ -49,7 +49,7 @@ def listen_on(host: str, port: int = 0) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.bind((host, port))
         sock.listen(128)
-    except BaseException:
+    except BaseException:  # whatever it was, the socket must not outlive it
         sock.close()
         raise
     return sock
@@ -110,7 +110,7 @@ async def serve_app(
                     config = _config(sock.dup(), graceful_timeout)
                     try:
                         await serve(entry, config, shutdown_trigger=ending.wait, mode="asgi")
-                    except Exception:
+                    except Exception:  # of a group, in which hypercorn raises what a connection met
                         if not usable:  # pragma: no cover - it failed before it served anything
                             raise
                         logger.warning("a connection broke the server", exc_info=True)
