@@ -57,6 +57,9 @@ class Batch:
         return len(self.events)
 
 
+_NO_BATCH = Batch(events=[])
+
+
 @attrs.frozen(kw_only=True)
 class Statistics:
     """What has happened to telemetry so far; all numbers are totals, but for `buffered_events`.
@@ -123,7 +126,7 @@ class TelemetryStream:
         self._counters = counters
         self._before_read = before_read
         self._failure = failure
-        self._batch = Batch(events=[])
+        self._batch = _NO_BATCH
         self._rest: Iterator[TelemetryEvent] = iter(())
         self._received = 0
         self._guard = anyio.ResourceGuard("reading telemetry")
@@ -144,6 +147,8 @@ class TelemetryStream:
         for event in self._rest:
             return event
         while True:
+            # Let go of the events before the next are decoded: memory, and the processor's caches, are used again.
+            self._batch = _NO_BATCH
             self._batch = await self._next_batch()
             self._received += len(self._batch.events)
             self._rest = iter(self._batch.events)
@@ -176,6 +181,7 @@ class TelemetryStream:
             await anyio.lowlevel.checkpoint()
         left = self._left
         if not left:
+            self._batch = _NO_BATCH
             batch = await self._next_batch()
             self._received += len(batch.events)
             return batch
