@@ -15,16 +15,21 @@ SOURCE = HERE.parents[1] / "src"
 ROUNDS = 25
 FLOOR = "import http.client, http.server, json, threading"
 LOOP = "anyio.run(anyio.sleep, 0)"
+REGISTER = "import anyio; from lambda_extension import open_telemetry"
+EVENTS = f"{REGISTER}; from lambda_extension.telemetry import FunctionLog"
+SESSION = f"{EVENTS}; import lambda_extension._session"
 STEPS = {
     "nothing": "pass",
     "the floor's imports": FLOOR,
     "anyio, its loop on asyncio": f"import anyio; {LOOP}",
-    "the same, attrs": f"import anyio, attrs; {LOOP}",
-    "the same, msgspec": f"import anyio, attrs, msgspec; {LOOP}",
-    "the same, h11": f"import anyio, attrs, msgspec, h11; {LOOP}",
-    "this library and its loop": f"import anyio, lambda_extension; {LOOP}",
-    "the same, hypercorn": f"import anyio, lambda_extension, hypercorn.asyncio; {LOOP}",
-    "the same, httpx": f"import anyio, lambda_extension, hypercorn.asyncio, httpx, httpcore; {LOOP}",
+    "this library until it has registered": f"{REGISTER}; {LOOP}",
+    "the same, event types (msgspec)": f"{EVENTS}; {LOOP}",
+    "the same, attrs": f"{EVENTS}; import attrs; {LOOP}",
+    "the same, h11": f"{EVENTS}; import attrs, h11; {LOOP}",
+    "this library until it asks for the first event": f"{SESSION}; {LOOP}",
+    "the same, hypercorn": f"{SESSION}; import hypercorn.asyncio; {LOOP}",
+    "the same, httpx": f"{SESSION}; import hypercorn.asyncio, httpx, httpcore; {LOOP}",
+    "anyio, its loop, hypercorn": f"import anyio, hypercorn.asyncio; {LOOP}",
 }
 
 

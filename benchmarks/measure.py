@@ -159,9 +159,13 @@ def growth(contestant: Contestant, counts: list[int], *, size: int = 1000) -> Fi
 
 def imports() -> dict[str, dict[str, float]]:
     """Return milliseconds of import time by package, for what an extension may import."""
+    before_register = "import anyio._backends._asyncio, lambda_extension._open"
+    before_next = f"{before_register}, lambda_extension._session, lambda_extension.telemetry._receiver"
     steps = {
-        "import lambda_extension": "import lambda_extension",
-        "and hypercorn's server": "import lambda_extension, hypercorn.config, hypercorn.asyncio",
+        "before register": before_register,
+        "and an event type": f"{before_register}, lambda_extension.telemetry._events",
+        "before next": before_next,
+        "and hypercorn's server": f"{before_next}, hypercorn.config, hypercorn.asyncio",
     }
     return {title: _import_times(code) for title, code in steps.items()}
 

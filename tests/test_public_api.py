@@ -18,12 +18,14 @@ SOURCE = Path(lambda_extension.__file__).parent
 
 # A module may import only from those that stand before it.
 LAYERS = [
-    ["_open_enum", "_exceptions", "_deadlines", "_connection", "_flush"],
-    ["_models"],
+    ["_lazy", "_enums", "_exceptions", "_deadlines", "_flush"],
+    ["_first_call"],
+    ["_connection", "_models"],
     ["_environment"],
     ["_client", "telemetry"],
     ["_listener"],
     ["_session"],
+    ["_open"],
     ["_runner", "_telemetry_runner"],
     ["delivery", "logs"],
 ]
@@ -39,9 +41,11 @@ def test_all_is_sorted_and_is_what_the_module_offers(module: object) -> None:
     assert names == sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name)) or sorted(
         names
     ) == list(names)
-    offered = {name for name in vars(module) if name.isidentifier() and name[0] != "_"} - {"annotations", "telemetry"}
-    assert offered - set(names) <= {"cli", "delivery", "logs", "simulator"}
-    assert set(names) <= offered
+    offered = {name for name in dir(module) if name.isidentifier() and name[0] != "_"}
+    assert offered - {"annotations"} == set(names)
+    assert all(getattr(module, name) is not None for name in names)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        module.nothing  # type: ignore[attr-defined]  # noqa: B018 - it is asked for
 
 
 def test_public_objects_name_the_package_as_their_home() -> None:
@@ -73,9 +77,18 @@ def loaded_by(code: str) -> set[str]:
 
 
 def test_the_root_imports_nothing_that_can_wait() -> None:
-    modules = loaded_by("import lambda_extension")
+    modules = loaded_by(
+        "import lambda_extension; [getattr(lambda_extension, name) for name in lambda_extension.__all__]"
+    )
     ours = {f"lambda_extension.{name}" for name in ("_flush", "delivery", "logs", "simulator")}
     assert not modules & ({"httpx", "hypercorn", "trio"} | ours)
+
+
+@pytest.mark.parametrize("name", ["open_extension", "open_telemetry", "run"])
+def test_nothing_heavy_is_imported_before_register(name: str) -> None:
+    modules = loaded_by(f"from lambda_extension import {name}, telemetry")
+    assert not modules & {"attr", "attrs", "h11", "msgspec"}
+    assert "attrs" not in loaded_by("import lambda_extension\nfrom lambda_extension.telemetry import FunctionLog")
 
 
 def test_delivery_can_be_set_up_before_httpx_and_tenacity_are_imported() -> None:

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from lambda_extension import TelemetrySubscription, open_extension, open_telemetry
+from lambda_extension import open_extension, open_telemetry
 from lambda_extension.telemetry import (
     FunctionLog,
     PlatformReport,
     PlatformRuntimeDone,
     PlatformStart,
-    ReceiverSettings,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from lambda_extension.telemetry import ReceiverSettings
 
 BACKEND = os.environ["BENCH_BACKEND"]
 MODE = os.environ["BENCH_MODE"]
@@ -33,8 +34,12 @@ REQUESTS = (PlatformStart, PlatformRuntimeDone, PlatformReport)
 marks = [int(mark) for mark in os.environ.get("BENCH_MARKS", "").split(",") if mark]
 
 
-def settings() -> ReceiverSettings:
-    return ReceiverSettings(max_buffered_batches=int(BUFFERED)) if BUFFERED else ReceiverSettings()
+def settings() -> ReceiverSettings | None:
+    if not BUFFERED:
+        return None
+    from lambda_extension.telemetry import ReceiverSettings  # which is not needed otherwise
+
+    return ReceiverSettings(max_buffered_batches=int(BUFFERED))
 
 
 async def telemetry() -> None:
@@ -66,6 +71,8 @@ async def idle() -> None:
 
 
 async def flush() -> None:
+    from lambda_extension import TelemetrySubscription  # which no other mode needs
+
     length = 0
     async with open_extension(telemetry=TelemetrySubscription()) as extension:
         async for invocation in extension:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import PurePath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
@@ -16,6 +14,7 @@ import anyio
 import msgspec
 
 from lambda_extension._connection import Connections, Response
+from lambda_extension._enums import EventType
 from lambda_extension._environment import Environment
 from lambda_extension._exceptions import (
     APIError,
@@ -28,9 +27,16 @@ from lambda_extension._exceptions import (
     SubscriptionError,
     TelemetryNotSupportedError,
 )
+from lambda_extension._first_call import (
+    JSON,
+    REGISTER,
+    extension_name,
+    register_body,
+    register_headers,
+    wanted_events,
+)
 from lambda_extension._models import (
     Destination,
-    EventType,
     InvokeEvent,
     LogsSubscription,
     Registration,
@@ -142,33 +148,23 @@ class ExtensionClient:
             ContainerError: The platform failed.
             ConnectError: The API could not be reached.
         """
-        name = name or PurePath(sys.argv[0]).name
-        wanted = tuple(dict.fromkeys(EventType(event) for event in (EventType if events is None else events)))
-        if self.environment.is_managed_instance:
-            wanted = tuple(event for event in wanted if event is not EventType.INVOKE)
+        name = extension_name(name)
+        wanted = wanted_events(events, managed_instance=self.environment.is_managed_instance)
         try:
             self._registration = await self._register(name, wanted, account_id=account_id)
         except RegistrationError as error:
             if error.error_type != "Extension.InvalidEventType" or EventType.INVOKE not in wanted:
                 raise
-            wanted = tuple(event for event in wanted if event is not EventType.INVOKE)
+            wanted = wanted_events(wanted, managed_instance=True)
             if not wanted:
                 raise
             self._registration = await self._register(name, wanted, account_id=account_id)
         return self._registration
 
     async def _register(self, name: str, events: tuple[EventType, ...], *, account_id: bool) -> Registration:
-        headers = {"Lambda-Extension-Name": name}
-        if account_id:
-            headers["Lambda-Extension-Accept-Feature"] = "accountId"
-        response = await self._call(
-            "register",
-            "POST",
-            f"{_EXTENSIONS}/register",
-            headers,
-            {"events": events},
-            refused=RegistrationError,
-        )
+        headers = register_headers(name, account_id=account_id)
+        content = register_body(events)
+        response = await self._call("register", "POST", REGISTER, headers, content, refused=RegistrationError)
         body = _object(response, "register")
         return Registration(
             extension_id=response.headers.get(_ID_HEADER.lower(), ""),
@@ -250,7 +246,7 @@ class ExtensionClient:
             "stackTrace": trace.splitlines(),
         }
         path = f"{_EXTENSIONS}/{phase}/error"
-        await self._call(f"{phase}/error", "POST", path, headers, body, refused=ProtocolError)
+        await self._call(f"{phase}/error", "POST", path, headers, msgspec.json.encode(body), refused=ProtocolError)
 
     async def subscribe_telemetry(self, subscription: TelemetrySubscription, destination: Destination) -> None:
         """Subscribe to the Telemetry API: once, before the first `next_event`, with the listener accepting already.
@@ -279,7 +275,8 @@ class ExtensionClient:
 
     async def _subscribe(self, call: str, path: str, body: Mapping[str, Any]) -> None:
         headers = {_ID_HEADER: self.registration.extension_id}
-        response = await self._call(call, "PUT", path, headers, body, refused=SubscriptionError)
+        content = msgspec.json.encode(body)
+        response = await self._call(call, "PUT", path, headers, content, refused=SubscriptionError)
         if response.status != 200:
             raise _error(TelemetryNotSupportedError, call, response)
 
@@ -289,7 +286,7 @@ class ExtensionClient:
         method: str,
         path: str,
         headers: Mapping[str, str],
-        body: Mapping[str, Any] | None = None,
+        content: bytes = b"",
         *,
         refused: type[APIError],
         timeout: float | None = _TIMEOUT,
@@ -298,8 +295,7 @@ class ExtensionClient:
         if not self._open:
             msg = "the ExtensionClient is not open: use it in `async with`"
             raise RuntimeError(msg)
-        content = b"" if body is None else msgspec.json.encode(body)
-        headers = {"Content-Type": "application/json", **headers}
+        headers = {**JSON, **headers}
         if self._http is None:
             try:
                 # /next has no time-out: one that gave up cannot be repeated (it would be answered 403 for ever after).

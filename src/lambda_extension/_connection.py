@@ -15,7 +15,8 @@ import anyio.abc
 import attrs
 import h11
 
-_CONNECT_TIMEOUT = 5.0
+from lambda_extension._first_call import CONNECT_TIMEOUT, split_address
+
 _CHUNK = 65_536
 
 
@@ -46,13 +47,14 @@ class Connections:
     """
 
     def __init__(self, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        if not host or not port.isdigit():
-            msg = f"the runtime API's address must be 'host:port', not {address!r}"
-            raise ValueError(msg)
         self._address = address
-        self._host, self._port = host.strip("[]"), int(port)
+        self._host, self._port = split_address(address)
         self._idle: list[anyio.abc.SocketStream] = []
+        self._under_way: anyio.abc.SocketStream | None = None
+
+    def take_over(self, stream: anyio.abc.SocketStream) -> None:
+        """Take over a connection on which the first request has been sent already."""
+        self._under_way = stream
 
     async def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, timeout: float | None
@@ -70,9 +72,10 @@ class Connections:
             OSError: The connection could not be made in 5 seconds, or broke.
             TimeoutError: There was no whole answer in time.
         """
-        stream = await self._take_idle()
+        under_way, self._under_way = self._under_way, None
+        stream = under_way or await self._take_idle()
         if stream is None:
-            with anyio.fail_after(_CONNECT_TIMEOUT):
+            with anyio.fail_after(CONNECT_TIMEOUT):
                 stream = await anyio.connect_tcp(self._host, self._port)
         http = h11.Connection(h11.CLIENT)
         done = False
@@ -80,7 +83,8 @@ class Connections:
             with anyio.fail_after(timeout):
                 lines = [("Host", self._address), ("Content-Length", str(len(body))), *headers.items()]
                 request = http.send(h11.Request(method=method, target=path, headers=lines))
-                await stream.send((request or b"") + body)
+                if under_way is None:
+                    await stream.send((request or b"") + body)
                 http.send(h11.Data(data=body))
                 http.send(h11.EndOfMessage())
                 response = await _receive(http, stream)
@@ -99,7 +103,9 @@ class Connections:
         return response
 
     async def aclose(self) -> None:
-        """Close the idle connections."""
+        """Close the connections that no call uses."""
+        if self._under_way is not None:
+            self._idle.append(self._under_way)
         while self._idle:
             await anyio.aclose_forcefully(self._idle.pop())
 

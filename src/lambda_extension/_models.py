@@ -3,63 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from typing import Any, Literal
 
 import attrs
 
-from lambda_extension._open_enum import OpenStrEnum
-
-
-class EventType(StrEnum):
-    """What an extension may ask to be told of."""
-
-    INVOKE = "INVOKE"
-    SHUTDOWN = "SHUTDOWN"
-
-
-class ShutdownReason(OpenStrEnum):
-    """Why the environment goes away; any other string of the platform is kept as it is."""
-
-    SPINDOWN = "spindown"
-    TIMEOUT = "timeout"
-    FAILURE = "failure"
-    EXTENSION_ERROR = "extension_error"
-    """Never sent by the platform: given to shutdown hooks when the extension itself failed."""
-
-
-class InitializationType(OpenStrEnum):
-    """How the execution environment was initialised."""
-
-    ON_DEMAND = "on-demand"
-    PROVISIONED_CONCURRENCY = "provisioned-concurrency"
-    SNAP_START = "snap-start"
-    MANAGED_INSTANCES = "lambda-managed-instances"
-
-
-class TelemetryType(StrEnum):
-    """Categories of telemetry that can be subscribed to."""
-
-    PLATFORM = "platform"
-    FUNCTION = "function"
-    EXTENSION = "extension"
-    """Output of all extensions, this one included: never log per batch while subscribed to it."""
-
-
-class SchemaVersion(StrEnum):
-    """Versions of the Telemetry API's event schema."""
-
-    V2022_07_01 = "2022-07-01"
-    V2022_12_13 = "2022-12-13"
-    V2025_01_29 = "2025-01-29"
-    """The only one that Lambda Managed Instances take."""
-
-
-class LogsSchemaVersion(StrEnum):
-    """Versions of the deprecated Logs API's schema."""
-
-    V2020_08_15 = "2020-08-15"
-    V2021_03_18 = "2021-03-18"
+from lambda_extension._enums import (
+    EventType,
+    LogsSchemaVersion,
+    SchemaVersion,
+    ShutdownReason,
+    TelemetryType,
+)
 
 
 @attrs.frozen(kw_only=True)

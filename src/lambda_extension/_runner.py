@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import anyio
 
-from lambda_extension._client import ExtensionClient
-from lambda_extension._environment import Environment
-from lambda_extension._models import EventType, InvokeEvent, ShutdownReason
-from lambda_extension._session import ExtensionSession, open_extension
+from lambda_extension._enums import EventType, ShutdownReason
+from lambda_extension._open import open_extension
 
 if TYPE_CHECKING:
     import httpx
+
+    from lambda_extension._client import ExtensionClient
+    from lambda_extension._environment import Environment
+    from lambda_extension._models import InvokeEvent
+    from lambda_extension._session import ExtensionSession
 
 
 @runtime_checkable

@@ -6,11 +6,10 @@ import logging
 import math
 import signal
 import threading
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from enum import Enum
-from typing import TYPE_CHECKING, NoReturn, Self, final
+from typing import NoReturn, Self, final
 
 import anyio
 import anyio.abc
@@ -18,16 +17,15 @@ import attrs
 
 from lambda_extension._client import ExtensionClient
 from lambda_extension._deadlines import shielded, to_deadline
+from lambda_extension._enums import ShutdownReason
 from lambda_extension._environment import Environment
 from lambda_extension._exceptions import LambdaExtensionError, TelemetryNotSupportedError
 from lambda_extension._listener import Listener
 from lambda_extension._models import (
-    EventType,
     InvokeEvent,
     LogsSubscription,
     Registration,
     ShutdownEvent,
-    ShutdownReason,
     TelemetrySubscription,
 )
 from lambda_extension.telemetry import (
@@ -36,9 +34,6 @@ from lambda_extension.telemetry import (
     TelemetryEvent,
     TelemetryStream,
 )
-
-if TYPE_CHECKING:
-    import httpx
 
 logger = logging.getLogger("lambda_extension")
 
@@ -353,110 +348,25 @@ class ExtensionSession:
 
 
 @asynccontextmanager
-async def open_extension(
+async def hold_session(
+    client: ExtensionClient,
+    telemetry: TelemetrySubscription | LogsSubscription | None,
     *,
-    telemetry: TelemetrySubscription | LogsSubscription | None = None,
-    telemetry_required: bool = False,
-    receiver: ReceiverSettings | None = None,
-    name: str | None = None,
-    events: Iterable[EventType | str] | None = None,
-    account_id: bool = False,
-    runtime_api: str | None = None,
-    environment: Environment | None = None,
-    http_client: httpx.AsyncClient | None = None,
-    wall_clock: Callable[[], float] = time.time,
+    required: bool,
+    receiver: ReceiverSettings | None,
 ) -> AsyncGenerator[ExtensionSession]:
-    """Register an extension and run it until its `async with` block ends.
-
-    Entering registers, and with `telemetry` listens and subscribes; it blocks on these calls. The block up to the
-    first step of the iteration is the extension's init. At SHUTDOWN, SIGTERM or SIGINT the iteration ends, and whatever
-    still runs shortly before Lambda's deadline is cancelled. Leaving closes the receiver and the client, in 0.5 seconds
-    each at most. An exception of the block is reported to Lambda (init/error or exit/error) and leaves inside an
-    exception group, as from any anyio task group.
-
-    Args:
-        telemetry: What to subscribe to; None starts no server. Events of the Logs API, which AWS has deprecated, need
-            `receiver=ReceiverSettings(decode=lambda_extension.logs.decode)`.
-        telemetry_required: Fail where there is no telemetry (local emulators), instead of going on with a warning.
-        receiver: How telemetry is received.
-        name: Name of the extension; see `ExtensionClient.register`.
-        events: What to be told of; by default INVOKE and SHUTDOWN.
-        account_id: Ask for the AWS account id too.
-        runtime_api: `host:port` of the API; by default that of the environment.
-        environment: The environment's variables; by default those of this process.
-        http_client: An httpx client to use instead of plain connections; it stays open.
-        wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
-
-    Raises:
-        NotInLambdaError: No runtime API is known.
-        RegistrationError: The platform refused the registration.
-        SubscriptionError: The platform refused the subscription.
-        OSError: The receiver's address cannot be bound.
-    """
-    client = ExtensionClient(runtime_api, environment=environment, http_client=http_client, wall_clock=wall_clock)
-    async with client:
-        await client.register(name, events=events, account_id=account_id)
-        session = ExtensionSession(client)
-        with session._events, session._arrivals:
-            if telemetry is not None:
-                settings = receiver or ReceiverSettings()
-                await session._open_listener(telemetry, settings, required=telemetry_required)
-            async with anyio.create_task_group() as tasks:
-                try:
-                    await session._start(tasks)
-                    yield session
-                except Exception as error:
-                    await session._report(error)
-                    raise
-                finally:
-                    await session._close()
-                    tasks.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def open_telemetry(
-    telemetry: TelemetrySubscription | None = None,
-    *,
-    required: bool = False,
-    receiver: ReceiverSettings | None = None,
-    name: str | None = None,
-    runtime_api: str | None = None,
-    environment: Environment | None = None,
-    http_client: httpx.AsyncClient | None = None,
-    wall_clock: Callable[[], float] = time.time,
-) -> AsyncGenerator[TelemetryStream]:
-    """Register an extension that only takes in telemetry, and give its stream.
-
-    It asks for no INVOKE, so that it never holds an invocation up. The block up to the first read is the extension's
-    init; the stream ends after SHUTDOWN, SIGTERM or SIGINT, once drained. Everything else is as in `open_extension`.
-
-    Args:
-        telemetry: What to subscribe to; by default platform and function.
-        required: Fail where there is no telemetry (local emulators), instead of going on with a warning.
-        receiver: How telemetry is received.
-        name: Name of the extension; see `ExtensionClient.register`.
-        runtime_api: `host:port` of the API; by default that of the environment.
-        environment: The environment's variables; by default those of this process.
-        http_client: An httpx client to use instead of plain connections; it stays open.
-        wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
-
-    Raises:
-        NotInLambdaError: No runtime API is known.
-        RegistrationError: The platform refused the registration.
-        SubscriptionError: The platform refused the subscription.
-        OSError: The receiver's address cannot be bound.
-    """
-    async with open_extension(
-        telemetry=telemetry or TelemetrySubscription(),
-        telemetry_required=required,
-        receiver=receiver,
-        name=name,
-        events=[EventType.SHUTDOWN],
-        runtime_api=runtime_api,
-        environment=environment,
-        http_client=http_client,
-        wall_clock=wall_clock,
-    ) as session:
-        assert session._listener is not None
-        session._listener.before_read = session._poll_on
-        yield session._listener.stream
+    """Run a session, from the subscription to the end of its block; `open_extension` says what the arguments mean."""
+    session = ExtensionSession(client)
+    with session._events, session._arrivals:
+        if telemetry is not None:
+            await session._open_listener(telemetry, receiver or ReceiverSettings(), required=required)
+        async with anyio.create_task_group() as tasks:
+            try:
+                await session._start(tasks)
+                yield session
+            except Exception as error:
+                await session._report(error)
+                raise
+            finally:
+                await session._close()
+                tasks.cancel_scope.cancel()

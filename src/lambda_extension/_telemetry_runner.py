@@ -10,23 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 import anyio
 import anyio.abc
 
-from lambda_extension._environment import Environment
-from lambda_extension._models import (
-    EventType,
-    LogsSchemaVersion,
-    LogsSubscription,
-    Registration,
-    ShutdownReason,
-    TelemetrySubscription,
-    TelemetryType,
-)
-from lambda_extension._session import ExtensionSession, Invocation, open_extension
-from lambda_extension.telemetry import Batch, PlatformRuntimeDone, ReceiverSettings, TelemetryEvent
+from lambda_extension._enums import EventType, LogsSchemaVersion, ShutdownReason, TelemetryType
+from lambda_extension._open import open_session
+from lambda_extension.telemetry import PlatformRuntimeDone
 
 if TYPE_CHECKING:
     import httpx
 
+    from lambda_extension._environment import Environment
     from lambda_extension._flush import Decision, FlushPolicy
+    from lambda_extension._models import LogsSubscription, Registration, TelemetrySubscription
+    from lambda_extension._session import ExtensionSession, Invocation
+    from lambda_extension.telemetry import Batch, ReceiverSettings, TelemetryEvent
 
 logger = logging.getLogger("lambda_extension")
 
@@ -114,7 +109,7 @@ async def run_telemetry(
     await run_processor(
         processor,
         flush,
-        telemetry or TelemetrySubscription(),
+        telemetry,
         telemetry_required=required,
         receiver=receiver,
         name=name,
@@ -129,22 +124,25 @@ async def run_telemetry(
 async def run_processor(
     processor: object,
     policy: FlushPolicy | None,
-    subscription: TelemetrySubscription | LogsSubscription,
+    subscription: TelemetrySubscription | LogsSubscription | None,
     **settings: Any,
 ) -> None:
-    """Run a processor on either API; `settings` are those of `open_extension`."""
+    """Run a processor on either API, by default the Telemetry API; `settings` are those of `open_session`."""
     methods = {name: getattr(processor, name, None) for name in _METHODS}
     if not any(methods.values()):
         msg = f"{type(processor).__name__} has none of the methods {', '.join(_METHODS)}"
         raise TypeError(msg)
     shutdown = methods["shutdown"] or _nothing
-    async with open_extension(telemetry=subscription, **settings) as session:
+    async with open_session(telemetry=subscription, default_telemetry=True, **settings) as session:
         try:
             if methods["init"] is not None:
                 await methods["init"](session.registration)
-            from lambda_extension._flush import Adaptive  # the policies can wait until after register
+            # What can wait until after register.
+            from lambda_extension._flush import Adaptive
+            from lambda_extension._models import TelemetrySubscription
 
-            await _Run(session, policy or Adaptive(), methods, sees_ends=_sees_ends(subscription)).run()
+            sees_ends = _sees_ends(subscription or TelemetrySubscription())
+            await _Run(session, policy or Adaptive(), methods, sees_ends=sees_ends).run()
         except Exception as error:
             await session._report(error)
             try:

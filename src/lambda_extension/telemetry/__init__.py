@@ -2,48 +2,101 @@
 
 from __future__ import annotations
 
-from lambda_extension.telemetry._decoding import decode, encode
-from lambda_extension.telemetry._events import (
-    ExtensionLog,
-    ExtensionRecord,
-    FunctionLog,
-    InitPhase,
-    InitReportMetrics,
-    InitReportRecord,
-    InitRuntimeDoneRecord,
-    InitStartRecord,
-    KnownEvent,
-    LogsDroppedRecord,
-    PlatformExtension,
-    PlatformInitReport,
-    PlatformInitRuntimeDone,
-    PlatformInitStart,
-    PlatformLogsDropped,
-    PlatformReport,
-    PlatformRestoreReport,
-    PlatformRestoreRuntimeDone,
-    PlatformRestoreStart,
-    PlatformRuntimeDone,
-    PlatformStart,
-    PlatformTelemetrySubscription,
-    ReportMetrics,
-    ReportRecord,
-    RestoreReportMetrics,
-    RestoreReportRecord,
-    RestoreRuntimeDoneRecord,
-    RestoreStartRecord,
-    RuntimeDoneMetrics,
-    RuntimeDoneRecord,
-    Span,
-    StartRecord,
-    Status,
-    TelemetryEvent,
-    TelemetrySubscriptionRecord,
-    TraceContext,
-    UnknownEvent,
-    parse_time,
-)
-from lambda_extension.telemetry._stream import Batch, ReceiverSettings, Statistics, TelemetryStream
+from typing import TYPE_CHECKING
+
+from lambda_extension._lazy import importer
+
+if TYPE_CHECKING:
+    from lambda_extension.telemetry._decoding import decode, encode
+    from lambda_extension.telemetry._events import (
+        ExtensionLog,
+        ExtensionRecord,
+        FunctionLog,
+        InitPhase,
+        InitReportMetrics,
+        InitReportRecord,
+        InitRuntimeDoneRecord,
+        InitStartRecord,
+        KnownEvent,
+        LogsDroppedRecord,
+        PlatformExtension,
+        PlatformInitReport,
+        PlatformInitRuntimeDone,
+        PlatformInitStart,
+        PlatformLogsDropped,
+        PlatformReport,
+        PlatformRestoreReport,
+        PlatformRestoreRuntimeDone,
+        PlatformRestoreStart,
+        PlatformRuntimeDone,
+        PlatformStart,
+        PlatformTelemetrySubscription,
+        ReportMetrics,
+        ReportRecord,
+        RestoreReportMetrics,
+        RestoreReportRecord,
+        RestoreRuntimeDoneRecord,
+        RestoreStartRecord,
+        RuntimeDoneMetrics,
+        RuntimeDoneRecord,
+        Span,
+        StartRecord,
+        Status,
+        TelemetryEvent,
+        TelemetrySubscriptionRecord,
+        TraceContext,
+        UnknownEvent,
+        parse_time,
+    )
+    from lambda_extension.telemetry._stream import Batch, ReceiverSettings, Statistics, TelemetryStream
+else:
+    __getattr__ = importer(
+        __name__,
+        {
+            "_decoding": ("decode", "encode"),
+            "_events": (
+                "ExtensionLog",
+                "ExtensionRecord",
+                "FunctionLog",
+                "InitPhase",
+                "InitReportMetrics",
+                "InitReportRecord",
+                "InitRuntimeDoneRecord",
+                "InitStartRecord",
+                "KnownEvent",
+                "LogsDroppedRecord",
+                "PlatformExtension",
+                "PlatformInitReport",
+                "PlatformInitRuntimeDone",
+                "PlatformInitStart",
+                "PlatformLogsDropped",
+                "PlatformReport",
+                "PlatformRestoreReport",
+                "PlatformRestoreRuntimeDone",
+                "PlatformRestoreStart",
+                "PlatformRuntimeDone",
+                "PlatformStart",
+                "PlatformTelemetrySubscription",
+                "ReportMetrics",
+                "ReportRecord",
+                "RestoreReportMetrics",
+                "RestoreReportRecord",
+                "RestoreRuntimeDoneRecord",
+                "RestoreStartRecord",
+                "RuntimeDoneMetrics",
+                "RuntimeDoneRecord",
+                "Span",
+                "StartRecord",
+                "Status",
+                "TelemetryEvent",
+                "TelemetrySubscriptionRecord",
+                "TraceContext",
+                "UnknownEvent",
+                "parse_time",
+            ),
+            "_stream": ("Batch", "ReceiverSettings", "Statistics", "TelemetryStream"),
+        },
+    )
 
 __all__ = [
     "Batch",
@@ -91,3 +144,7 @@ __all__ = [
     "encode",
     "parse_time",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

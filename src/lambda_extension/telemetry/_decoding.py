@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -20,8 +21,17 @@ class EventDecoder(Generic[EventT]):
     """Decodes JSON arrays of one tagged union of events; what does not fit becomes an `UnknownEvent`."""
 
     def __init__(self, union: Any) -> None:
-        self._batch: msgspec.json.Decoder[list[EventT]] = msgspec.json.Decoder(list[union])
-        self._one: msgspec.json.Decoder[EventT] = msgspec.json.Decoder(union, strict=False)
+        self._event: Any = union
+        self._events: Any = list[union]
+
+    # Made at their first use: analysing all those types is a good part of start-up.
+    @cached_property
+    def _batch(self) -> msgspec.json.Decoder[list[EventT]]:
+        return msgspec.json.Decoder(self._events)
+
+    @cached_property
+    def _one(self) -> msgspec.json.Decoder[EventT]:
+        return msgspec.json.Decoder(self._event, strict=False)
 
     def decode(self, body: bytes | bytearray | memoryview) -> list[EventT | UnknownEvent]:
         """Decode a batch in one typed pass; only if that fails, event by event, so that one misfit costs no other.

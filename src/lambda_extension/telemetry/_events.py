@@ -14,14 +14,10 @@ from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
-from lambda_extension._models import InitializationType
-from lambda_extension._open_enum import OpenStrEnum
+from lambda_extension._enums import InitializationType, OpenStrEnum
 
 # Times in the wild: no fraction or one of up to nine digits, a colon for its dot, `Z` or an offset.
-_TIME = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,:](\d{1,9}))?\s*(?:[Zz]|([+-])(\d\d):?(\d\d))?",
-    re.ASCII,
-)
+_TIME = r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,:](\d{1,9}))?\s*(?:[Zz]|([+-])(\d\d):?(\d\d))?"
 
 
 def parse_time(text: str) -> datetime | None:
@@ -30,7 +26,7 @@ def parse_time(text: str) -> datetime | None:
     Returns:
         An aware datetime (UTC unless it names an offset), or None when the text is no time.
     """
-    found = _TIME.fullmatch(text.strip())
+    found = re.fullmatch(_TIME, text.strip(), re.ASCII)  # compiled by the first call
     if found is None:
         return None
     *fields, fraction, sign, hours, minutes = found.groups()
