@@ -52,7 +52,8 @@ def installed(version: str) -> bool:
 def tests(session: nox.Session) -> None:
     """Run the tests on asyncio, uvloop and trio, with branch coverage."""
     session.install("-e", EXTRAS, *groups("tests"))
-    session.run("coverage", "run", "-m", "pytest", "-m", "not emulator and not browser", *session.posargs)
+    # Most of a test's time is waiting, for a simulated Lambda or a subprocess: more of them than cores.
+    session.run("coverage", "run", "-m", "pytest", "-n", "4", "-m", "not emulator and not browser", *session.posargs)
 
 
 @nox.session

@@ -19,6 +19,7 @@ from lambda_extension import (
     EventType,
     ExtensionClient,
     InitializationType,
+    NotInLambdaError,
     RegistrationError,
     open_extension,
 )
@@ -122,6 +123,12 @@ async def test_what_is_no_header_never_gets_into_one(name: str) -> None:
     async with serving(REGISTERED) as served:
         assert await send_register(served.address, name, (), account_id=False) is None
         assert served.connections == 0
+
+
+async def test_outside_of_lambda_the_client_says_so() -> None:
+    with pytest.raises(NotInLambdaError):
+        async with open_extension(name="x", environment=Environment()):
+            pass
 
 
 async def test_where_nobody_listens_the_client_says_so() -> None:

@@ -258,7 +258,7 @@ def test_doctor_finds_nothing_wrong_with_the_examples() -> None:
     assert "fail" not in result.stdout
     found = checks(str(ROOT / "examples/per_invocation.py"))
     assert {verdict for verdict, _ in found.values()} == {"pass"}
-    assert "lambda_extension" in found["imports"][1]
+    assert "anyio" in found["imports"][1]
 
 
 @pytest.mark.parametrize(

@@ -483,14 +483,14 @@ def extension():
     me = {"Lambda-Extension-Identifier": answer.headers["Lambda-Extension-Identifier"]}
     while True:
         call("GET", "event/next", me)
-        print("inside invoked")
+        print("inside invoked\\n", end="")  # in one write: two threads share the output
 
 registered = threading.Event()
 threading.Thread(target=extension, daemon=True).start()
 registered.wait(5)
 
 def handler(event, context):
-    print("handled", event["x"], "for", context.identity.cognito_identity_id)
+    print(f"handled {event['x']} for {context.identity.cognito_identity_id}\\n", end="")
     return event
 """
     )
