@@ -206,7 +206,8 @@ class Platform:
         self._injector.flood(self._invocations, sandbox)
 
     async def _await_end(self, sandbox: Sandbox, invocation: Invocation) -> None:
-        await sandbox.until(lambda: invocation.runtime_done > 0)
+        # Who is killed during an invocation dies in it, however soon the function is done.
+        await sandbox.until(lambda: invocation.runtime_done > 0 and not sandbox.dying())
         if sandbox.fatal is not None:
             return
         sandbox.telemetry.emit("platform.runtimeDone", runtime_done(invocation))
@@ -274,7 +275,7 @@ class Platform:
             return
         with anyio.move_on_after(invocation.timeout):
             self._hand_out(sandbox, invocation)
-            await sandbox.until(lambda: invocation.answered > 0)
+            await sandbox.until(lambda: invocation.answered > 0 and not sandbox.dying())
         if not invocation.answered:
             fatal = sandbox.failure()
             invocation.status = "timeout" if fatal is None else "failure"

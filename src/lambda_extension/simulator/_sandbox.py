@@ -219,6 +219,10 @@ class Sandbox:
         known = [*self.participants.values(), *([self.runtime] if self.runtime else [])]
         return [participant for participant in known if not participant.done]
 
+    def dying(self) -> bool:
+        """Return whether somebody has been killed whose end has not been seen yet."""
+        return any(participant.killed for participant in self.everyone())
+
     async def wait_failed(self) -> None:
         """Let who reported an error exit by itself, within a bound: its answer, last output and exit code count."""
         failed = [item.name for item in self.table.extensions.values() if item.state in {"InitError", "ExitError"}]
