@@ -116,8 +116,13 @@ def package(session: nox.Session) -> None:
         "import lambda_extension.telemetry, lambda_extension.logs, lambda_extension.simulator",
         external=True,
     )
-    session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli,delivery]", external=True)
-    session.run(python, "-c", "import lambda_extension.delivery", external=True)
+    session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli,delivery,otel]", external=True)
+    session.run(
+        python,
+        "-c",
+        "import lambda_extension.delivery; from lambda_extension.otel import SpanConverter",
+        external=True,
+    )
     session.run(str(empty / "bin" / "lambda-extension"), "simulate", "examples/stream.py", external=True)
 
 

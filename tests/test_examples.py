@@ -1,4 +1,4 @@
-"""The examples, and the code of the README, as real processes in the simulator, on both backends."""
+"""The examples, and the code of README and guide, as real processes in the simulator, on both backends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ import pytest
 from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
 
 ROOT = Path(__file__).parent.parent
-README = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+SCRIPTS = [
+    script
+    for page in ("README.md", "docs/guide.md")
+    for script in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+]
 
 # Runs a script as if it had asked for the other backend.
 AS_BACKEND = """
@@ -63,9 +67,9 @@ async def test_with_methods(anyio_backend: Any) -> None:
     assert lines[1:] == ["3 invocations until spindown"]
 
 
-@pytest.mark.parametrize("index", range(len(README)))
-async def test_the_readme(index: int, anyio_backend: Any, tmp_path: Path) -> None:
-    script = tmp_path / f"readme_{index}.py"
-    script.write_text(README[index])
+@pytest.mark.parametrize("index", range(len(SCRIPTS)))
+async def test_the_scripts_of_readme_and_guide(index: int, anyio_backend: Any, tmp_path: Path) -> None:
+    script = tmp_path / f"script_{index}.py"
+    script.write_text(SCRIPTS[index])
     lines = await output_of(script, backend_of(anyio_backend))
     assert lines

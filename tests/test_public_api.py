@@ -12,6 +12,7 @@ import pytest
 import lambda_extension
 import lambda_extension.delivery
 import lambda_extension.logs
+import lambda_extension.otel
 import lambda_extension.telemetry
 
 SOURCE = Path(lambda_extension.__file__).parent
@@ -27,13 +28,19 @@ LAYERS = [
     ["_session"],
     ["_open"],
     ["_runner", "_telemetry_runner"],
-    ["delivery", "logs"],
+    ["delivery", "logs", "otel"],
 ]
 
 
 @pytest.mark.parametrize(
     "module",
-    [lambda_extension, lambda_extension.delivery, lambda_extension.logs, lambda_extension.telemetry],
+    [
+        lambda_extension,
+        lambda_extension.delivery,
+        lambda_extension.logs,
+        lambda_extension.otel,
+        lambda_extension.telemetry,
+    ],
     ids=lambda module: module.__name__,
 )
 def test_all_is_sorted_and_is_what_the_module_offers(module: object) -> None:
@@ -80,7 +87,7 @@ def test_the_root_imports_nothing_that_can_wait() -> None:
     modules = loaded_by(
         "import lambda_extension; [getattr(lambda_extension, name) for name in lambda_extension.__all__]"
     )
-    ours = {f"lambda_extension.{name}" for name in ("_flush", "delivery", "logs", "simulator")}
+    ours = {f"lambda_extension.{name}" for name in ("_flush", "delivery", "logs", "otel", "simulator")}
     assert not modules & ({"httpx", "hypercorn", "trio"} | ours)
 
 

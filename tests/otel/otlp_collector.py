@@ -1,0 +1,149 @@
+"""rotel, a real OTLP collector, and behind it a server of ours that decodes what the collector passes on."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+REQUESTS: dict[str, type[Any]] = {
+    "/v1/traces": ExportTraceServiceRequest,
+    "/v1/logs": ExportLogsServiceRequest,
+    "/v1/metrics": ExportMetricsServiceRequest,
+}
+
+
+class Backend:
+    """Takes OTLP over HTTP; answers with `status`, after `delay` seconds."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.status = 200
+        self.delay = 0.0
+        self.url = ""
+
+    def take(self, path: str, body: bytes) -> int:
+        time.sleep(self.delay)
+        if self.status == 200:
+            self.requests.append(REQUESTS[path].FromString(body))
+        return self.status
+
+    @property
+    def spans(self) -> list[Any]:
+        found = [request for request in list(self.requests) if isinstance(request, ExportTraceServiceRequest)]
+        return [
+            span
+            for request in found
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+    @property
+    def logs(self) -> list[Any]:
+        found = [request for request in list(self.requests) if isinstance(request, ExportLogsServiceRequest)]
+        return [
+            record
+            for request in found
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            for record in scope.log_records
+        ]
+
+    @property
+    def metrics(self) -> set[str]:
+        found = [request for request in list(self.requests) if isinstance(request, ExportMetricsServiceRequest)]
+        return {
+            metric.name
+            for request in found
+            for resource in request.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+
+@contextmanager
+def serving() -> Generator[Backend]:
+    """Run a backend on a port of its own."""
+    backend = Backend()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            self.send_response(backend.take(self.path, body))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    backend.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield backend
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextmanager
+def collecting(backend: Backend, tmp_path: Path) -> Generator[str]:
+    """Run rotel in front of a backend; give its URL. Where there is no rotel the test is skipped; in CI it fails."""
+    found = importlib.util.find_spec("rotel")
+    if found is None or found.origin is None:
+        if os.environ.get("CI") and sys.version_info < (3, 14):  # where it must be had
+            pytest.fail("rotel is not installed")
+        pytest.skip("there is no rotel for this Python")
+    port = free_port()
+    command = [
+        str(Path(found.origin).with_name("rotel-agent")), "start",
+        "--otlp-http-endpoint", f"127.0.0.1:{port}",
+        "--otlp-grpc-endpoint", f"127.0.0.1:{free_port()}",
+        "--exporter", "otlp",
+        "--otlp-exporter-protocol", "http",
+        "--otlp-exporter-endpoint", backend.url,
+        "--disable-batching",
+        "--pid-file", str(tmp_path / "rotel.pid"),
+    ]  # fmt: skip
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    with (tmp_path / "rotel.log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=tmp_path)
+    try:
+        for _ in range(200):
+            assert process.poll() is None, (tmp_path / "rotel.log").read_text()
+            with socket.socket() as sock:
+                if sock.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        else:
+            pytest.fail("rotel does not listen: " + (tmp_path / "rotel.log").read_text())
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
