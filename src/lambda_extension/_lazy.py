@@ -5,7 +5,6 @@ Most of them need attrs and msgspec, which an extension can do without until it 
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Callable, Mapping
 from types import FunctionType
@@ -25,7 +24,9 @@ def importer(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[st
         if name not in modules:
             msg = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(msg)
-        found = importlib.import_module(f"{package}.{modules[name]}")
+        home = f"{package}.{modules[name]}"
+        __import__(home)  # and not importlib.import_module, which -X importtime does not see
+        found: Any = sys.modules[home]
         if name != modules[name]:
             found = getattr(found, name)
             # Tracebacks and documentation name what users import, not the private module that it lives in; but msgspec

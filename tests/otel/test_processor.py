@@ -96,6 +96,29 @@ async def test_the_example(backend: Backend) -> None:
     assert "faas.invocations" in backend.metrics
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"message": "x", "n": 2**70, "deep": [{"none": None, "n": -(2**64)}], "f": 1e308, "t": True},
+        {"no message": None, "n": [2**70], "e": {}},
+        [None, 2**70],
+        2**70,
+        None,
+        "\x00 \U0001f600",
+    ],
+)
+async def test_every_json_value_can_be_exported(line: Any, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
+    processor = OpenTelemetryProcessor(["logs"])
+    await processor.init(REGISTRATION)
+    event = {"time": "2024-01-01T00:00:00Z", "type": "function", "record": line}
+    await processor.process(decode(json.dumps([event]).encode()))
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    assert processor.statistics().exported_logs == 1
+    (record,) = backend.logs
+    assert ("1180591620717411303424" in str(record)) == ("1180591620717411303424" in json.dumps(line))
+
+
 async def test_what_is_not_taken_is_offered_again(
     backend: Backend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

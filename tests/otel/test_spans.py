@@ -151,8 +151,9 @@ def test_an_init_has_a_trace_of_its_own_and_the_first_invocation_is_linked_to_it
     assert third.links == ()
 
 
-def test_nobody_waited_for_the_init_of_provisioned_concurrency(converter: SpanConverter) -> None:
-    _, invoke = convert(converter, *init(1, "provisioned-concurrency"), start(4), report(5))
+@pytest.mark.parametrize("kind", ["provisioned-concurrency", "lambda-managed-instances"])
+def test_nobody_waited_for_an_init_beforehand(converter: SpanConverter, kind: str) -> None:
+    _, invoke = convert(converter, *init(1, kind), start(4), report(5))
     assert attributes(invoke)["faas.coldstart"] is False
 
 
@@ -169,6 +170,7 @@ def test_a_restore_is_a_span(converter: SpanConverter) -> None:
     assert attributes(restore) == {"aws.lambda.runtime_version": "java:21"}
     assert [link.context for link in invoke.links] == [restore.context]
     assert attributes(invoke)["aws.lambda.restore_duration_ms"] == 2000.0
+    assert attributes(invoke)["faas.coldstart"] is True
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ class LogConverter:
                 moment = _own_time(event.record) or moment
                 if isinstance(event.message, str):
                     body = event.message
-                    attributes |= {key: value for key, value in event.record.items() if key not in _PLACED}
+                    attributes |= {key: _portable(value) for key, value in event.record.items() if key not in _PLACED}
         else:
             request_id = getattr(event.record, "request_id", None)
         if isinstance(event, PlatformStart) and not self._several:
@@ -164,7 +164,16 @@ def _body(event: TelemetryEvent) -> Any:
         case UnknownEvent(raw=raw):
             return raw.decode("utf-8", "replace")
         case _:
-            return event.record
+            return _portable(event.record)
+
+
+def _portable(value: Any) -> Any:
+    """Make a JSON value one that OTLP can carry: a number beyond 64 bits, which would spoil a whole batch, is text."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _portable(item) for key, item in value.items()}
+    return [_portable(item) for item in value] if isinstance(value, list) else value
 
 
 def _line(word: str, parts: Mapping[str, str | None]) -> str:

@@ -152,8 +152,10 @@ class SpanConverter:
             phase.status = str(status)
         phase.note({"error.type": getattr(record, "error_type", None)})
         if isinstance(event, PlatformInitStart):
-            # A provisioned environment is initialised before anybody waits for it.
-            self._cold = event.record.initialization_type is not InitializationType.PROVISIONED_CONCURRENCY
+            # The others are initialised before anybody waits for them; a snapshot, when it is restored.
+            self._cold = event.record.initialization_type is InitializationType.ON_DEMAND
+        elif isinstance(event, PlatformRestoreStart):
+            self._cold = True
         if isinstance(event, _Init):
             phase.note({"aws.lambda.initialization_type": str(event.record.initialization_type)})
         if isinstance(event, PlatformInitStart | PlatformRestoreStart):
