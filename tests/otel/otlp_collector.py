@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Generator
@@ -91,7 +92,7 @@ def serving() -> Generator[Backend]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -112,17 +113,26 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
+def find_rotel() -> Path:
+    """Find the collector. Where it cannot be had the test is skipped; in CI it fails."""
+    library = Path(sysconfig.get_config_var("LIBDIR") or "", str(sysconfig.get_config_var("INSTSONAME")))
+    if not (sysconfig.get_config_var("Py_ENABLE_SHARED") and library.exists()):
+        pytest.skip("rotel needs the shared library of Python, which this one was built without")
+    found = importlib.util.find_spec("rotel")
+    if found is not None and found.origin is not None:
+        return Path(found.origin).with_name("rotel-agent")
+    if os.environ.get("CI") and sys.version_info < (3, 14):
+        pytest.fail("rotel is not installed")
+    pytest.skip("there is no rotel for this Python")
+
+
 @contextmanager
 def collecting(backend: Backend, tmp_path: Path) -> Generator[str]:
-    """Run rotel in front of a backend; give its URL. Where there is no rotel the test is skipped; in CI it fails."""
-    found = importlib.util.find_spec("rotel")
-    if found is None or found.origin is None:
-        if os.environ.get("CI") and sys.version_info < (3, 14):  # where it must be had
-            pytest.fail("rotel is not installed")
-        pytest.skip("there is no rotel for this Python")
+    """Run rotel in front of a backend; give its URL."""
+    rotel = find_rotel()
     port = free_port()
     command = [
-        str(Path(found.origin).with_name("rotel-agent")), "start",
+        str(rotel), "start",
         "--otlp-http-endpoint", f"127.0.0.1:{port}",
         "--otlp-grpc-endpoint", f"127.0.0.1:{free_port()}",
         "--exporter", "otlp",
@@ -131,7 +141,11 @@ def collecting(backend: Backend, tmp_path: Path) -> Generator[str]:
         "--disable-batching",
         "--pid-file", str(tmp_path / "rotel.pid"),
     ]  # fmt: skip
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR"),
+    }
     with (tmp_path / "rotel.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=tmp_path)
     try:
