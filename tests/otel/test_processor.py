@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
@@ -158,11 +160,43 @@ async def test_a_cancelled_flush_loses_nothing(backend: Backend, monkeypatch: py
     await processor.shutdown(ShutdownReason.SPINDOWN, None)
 
 
+HANGING = """
+import anyio, json, sys
+from lambda_extension import Registration
+from lambda_extension.otel import OpenTelemetryProcessor
+from lambda_extension.telemetry import decode
+
+async def main():
+    processor = OpenTelemetryProcessor(["logs"])
+    await processor.init(Registration(extension_id="e", extension_name="x", function_name="f", function_version="1"))
+    await processor.process(decode(b'[{"time": "2024-01-01T00:00:00Z", "type": "function", "record": "hello"}]'))
+    with anyio.move_on_after(0.2):
+        await processor.flush()
+    print(processor.statistics().pending_logs)
+
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("backend_name", ["asyncio", "trio"])
+def test_a_backend_that_hangs_holds_up_neither_a_deadline_nor_the_exit(backend: Backend, backend_name: str) -> None:
+    backend.delay = 8.0
+    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
+    command = [sys.executable, "-c", HANGING, backend_name]
+    started = time.monotonic()
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    assert time.monotonic() - started < backend.delay
+    assert done.stdout == "1\n"
+
+
 class Broken(InMemorySpanExporter):
-    """Takes nothing."""
+    """Takes nothing, and does not end either."""
 
     def export(self, spans: Any) -> SpanExportResult:
         raise OSError("no way")
+
+    def shutdown(self) -> None:
+        raise OSError("no end")
 
 
 async def test_memory_is_bounded_and_what_is_left_over_is_said(caplog: pytest.LogCaptureFixture) -> None:
@@ -174,6 +208,7 @@ async def test_memory_is_bounded_and_what_is_left_over_is_said(caplog: pytest.Lo
     assert caplog.text.count("more than 3 spans wait to be exported") == 1
     await processor.shutdown(ShutdownReason.SPINDOWN, None)
     assert "the exporter of spans failed" in caplog.text
+    assert "the exporter of traces could not be shut down" in caplog.text
     assert "not everything was exported: OpenTelemetryStatistics(exported_spans=0, pending_spans=3" in caplog.text
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, final, get_args
 
 import anyio
+import anyio.from_thread
 import anyio.lowlevel
 import anyio.to_thread
 import attrs
@@ -79,7 +82,7 @@ class _Queue(Generic[T]):
         self._most = most
         self._batch = batch
         self._waiting: deque[T] = deque()
-        self._limiter = anyio.CapacityLimiter(1)
+        self._one_at_a_time = threading.Lock()
 
     @property
     def pending(self) -> int:
@@ -101,9 +104,7 @@ class _Queue(Generic[T]):
             batch = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
             taken = False
             try:
-                taken = await anyio.to_thread.run_sync(
-                    self._export, batch, abandon_on_cancel=True, limiter=self._limiter
-                )
+                taken = await _in_thread(self._export, batch)
             finally:
                 if not taken:
                     self._waiting.extendleft(reversed(batch))
@@ -114,12 +115,13 @@ class _Queue(Generic[T]):
 
     def _export(self, batch: list[T]) -> bool:
         assert self.export is not None
-        try:
-            # All three results are enumerations whose success is 0.
-            return bool(self.export(batch).value == 0)
-        except Exception:
-            logger.exception("the exporter of %s failed", self._what)
-            return False
+        with self._one_at_a_time:  # after one that a deadline cut off
+            try:
+                # All three results are enumerations whose success is 0.
+                return bool(self.export(batch).value == 0)
+            except Exception:
+                logger.exception("the exporter of %s failed", self._what)
+                return False
 
 
 @final
@@ -229,7 +231,7 @@ class OpenTelemetryProcessor:
             self._spans.add(self._span_converter.finish())
         try:
             await self.flush()
-            await anyio.to_thread.run_sync(self._shut_down, abandon_on_cancel=True)
+            await _in_thread(self._shut_down)
         finally:
             counts = self.statistics()
             if any(queue.pending or queue.dropped for queue in (self._spans, self._logs, self._metrics)):
@@ -282,8 +284,30 @@ class OpenTelemetryProcessor:
     def _shut_down(self) -> None:
         if self._recorder is not None:
             self._provider.shutdown()
-        for exporter in self._exporters.values():
-            exporter.shutdown()
+        for signal, exporter in self._exporters.items():
+            try:
+                exporter.shutdown()
+            except Exception:
+                logger.exception("the exporter of %s could not be shut down", signal)
+
+
+async def _in_thread(work: Callable[..., T], *args: Any) -> T:
+    """Run blocking work, which must not raise, in a thread of its own.
+
+    Unlike a worker thread it holds up neither a cancelled call nor the end of the process.
+    """
+    token = anyio.lowlevel.current_token()
+    done = anyio.Event()
+    outcome: list[T] = []
+
+    def run() -> None:
+        outcome.append(work(*args))
+        with suppress(anyio.RunFinishedError):
+            anyio.from_thread.run_sync(done.set, token=token)
+
+    threading.Thread(target=run, name="lambda_extension.otel", daemon=True).start()
+    await done.wait()
+    return outcome[0]
 
 
 def _own_exporter(signal: str) -> Any:
