@@ -159,5 +159,5 @@ def collecting(backend: Backend, tmp_path: Path) -> Generator[str]:
             pytest.fail("rotel does not listen: " + (tmp_path / "rotel.log").read_text())
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
+        process.terminate()  # it passes on what it still has, and ends
         process.wait(10)
