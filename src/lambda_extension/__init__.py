@@ -114,19 +114,8 @@ __all__ = [
     "run_telemetry",
 ]
 
-for _error in (
-    APIError,
-    ConnectError,
-    ContainerError,
-    DecodeError,
-    LambdaExtensionError,
-    NotInLambdaError,
-    ProtocolError,
-    RegistrationError,
-    SubscriptionError,
-    TelemetryNotSupportedError,
-):
-    _error.__module__ = __name__  # as _lazy does with what is imported later
+for _name in set(__all__) & set(globals()):
+    globals()[_name].__module__ = __name__  # as _lazy does with what is imported later
 
 
 def __dir__() -> list[str]:

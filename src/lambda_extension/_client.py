@@ -1,4 +1,4 @@
-"""The Extensions, Telemetry and Logs APIs over httpx. Spawns nothing, keeps no state but what the protocol demands."""
+"""The Extensions, Telemetry and Logs APIs over HTTP. Spawns nothing, keeps no state but what the protocol demands."""
 
 from __future__ import annotations
 

@@ -237,6 +237,20 @@ async def test_exporters_that_are_passed_are_used_and_shut_down(
     assert finished[0].resource.attributes["faas.max_memory"] == 128 * 1024 * 1024
 
 
+@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"])
+async def test_the_variables_for_time_outs_count(
+    variable: str, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
+    monkeypatch.setenv(variable, "1")
+    processor = OpenTelemetryProcessor(["traces"])
+    await processor.init(REGISTRATION)
+    await processor.process(invocation("r1"))
+    backend.delay = 3.0  # less than what an exporter waits without them
+    await processor.flush()
+    assert processor.statistics().pending_spans == 1
+
+
 async def test_logs_alone_belong_to_their_spans_all_the_same() -> None:
     logs = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
     processor = OpenTelemetryProcessor(["logs"], log_exporter=logs)

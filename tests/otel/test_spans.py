@@ -126,6 +126,8 @@ def test_trace_and_parent_are_those_of_the_header_and_the_span_is_the_platforms(
         ({"value": "Parent=0102030405060708"}, 1),
         ({"value": "Root=1-67c2d4a0-aabbccddeeff001122334455;Sampled=0", "spanId": "short"}, 0),
         ({"value": "Root=1-67c2d4a0-aabbccddeeff001122334455"}, 0),
+        ({"value": HEADER.replace("0102030405060708", "0" * 16), "spanId": "0" * 16}, 1),
+        ({"value": "Root=1-00000000-000000000000000000000000;Parent=0102030405060708"}, 1),
     ],
 )
 def test_what_the_header_does_not_say_is_random(

@@ -41,7 +41,7 @@ logger = logging.getLogger("lambda_extension.otel")
 _BATCH = 512
 # Snapshots of the metrics that may wait for a backend that is away.
 _MOST_SNAPSHOTS = 100
-# Seconds that a request of an own exporter may take, unless OTEL_EXPORTER_OTLP_TIMEOUT says otherwise.
+# Seconds that a request of an own exporter may take, unless OpenTelemetry's variables say otherwise.
 _EXPORT_TIMEOUT = 5
 
 
@@ -119,7 +119,7 @@ class _Queue(Generic[T]):
             try:
                 # All three results are enumerations whose success is 0.
                 return bool(self.export(batch).value == 0)
-            except Exception:
+            except Exception:  # other people's code: a fault of theirs must not cost the extension its life
                 logger.exception("the exporter of %s failed", self._what)
                 return False
 
@@ -128,7 +128,7 @@ class _Queue(Generic[T]):
 class OpenTelemetryProcessor:
     """Exports telemetry by OpenTelemetry, for `run_telemetry`: phases as spans, events as log records, and metrics.
 
-    What is made of events waits until `flush`, in memory, and is given to the exporters in worker threads. What an
+    What is made of events waits until `flush`, in memory, and is given to the exporters in threads. What an
     exporter does not take is offered again with the next flush; beyond `max_pending` the oldest is dropped and counted.
 
     Exporters that are not passed are those for OTLP over HTTP, set up by the `OTEL_EXPORTER_OTLP_*` variables. They are
@@ -287,7 +287,7 @@ class OpenTelemetryProcessor:
         for signal, exporter in self._exporters.items():
             try:
                 exporter.shutdown()
-            except Exception:
+            except Exception:  # as above; and the others have to be shut down too
                 logger.exception("the exporter of %s could not be shut down", signal)
 
 
@@ -311,7 +311,8 @@ async def _in_thread(work: Callable[..., T], *args: Any) -> T:
 
 
 def _own_exporter(signal: str) -> Any:
-    timeout = None if "OTEL_EXPORTER_OTLP_TIMEOUT" in os.environ else _EXPORT_TIMEOUT
+    variables = ("OTEL_EXPORTER_OTLP_TIMEOUT", f"OTEL_EXPORTER_OTLP_{signal.upper()}_TIMEOUT")
+    timeout = None if any(name in os.environ for name in variables) else _EXPORT_TIMEOUT
     if signal == "traces":
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 

@@ -189,16 +189,16 @@ class SpanConverter:
     def _contexts(self, tracing: TraceContext | None) -> tuple[SpanContext, SpanContext | None]:
         """Give the contexts of a phase's span and of its parent: what its X-Ray header says, else random ones."""
         header = "" if tracing is None or tracing.value is None else tracing.value
-        root = _HEADER.search(header)
-        trace_id = self._ids.generate_trace_id() if root is None else int(root[1] + root[2], 16)
-        flags = TraceFlags(TraceFlags.DEFAULT if root and "Sampled=1" not in header else TraceFlags.SAMPLED)
+        root, above = _HEADER.search(header), _PARENT.search(header)
         own = _SPAN_ID.fullmatch(tracing.span_id) if tracing is not None and tracing.span_id else None
-        span_id = self._ids.generate_span_id() if own is None else int(own[0], 16)
+        # An id of zeros is none.
+        known = int(root[1] + root[2], 16) if root else 0
+        span_id = (int(own[0], 16) if own else 0) or self._ids.generate_span_id()
+        parent_id = int(above[1], 16) if known and above else 0
+        flags = TraceFlags(TraceFlags.DEFAULT if known and "Sampled=1" not in header else TraceFlags.SAMPLED)
+        trace_id = known or self._ids.generate_trace_id()
         context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags)
-        above = _PARENT.search(header) if root is not None else None
-        parent = None
-        if above is not None:
-            parent = SpanContext(trace_id, int(above[1], 16), is_remote=True, trace_flags=flags)
+        parent = SpanContext(trace_id, parent_id, is_remote=True, trace_flags=flags) if parent_id else None
         return context, parent
 
     def _spans(self, phase: _Phase) -> list[ReadableSpan]:
