@@ -13,7 +13,7 @@ import anyio
 
 from benchmarks.corpus import batches
 from lambda_extension.telemetry import FunctionLog, PlatformReport, PlatformRuntimeDone, PlatformStart, decode
-from lambda_extension.telemetry._receiver import TelemetryReceiver
+from lambda_extension.telemetry._app import TelemetryReceiver
 from lambda_extension.telemetry._stream import Batch, Counters, TelemetryStream
 
 if TYPE_CHECKING:

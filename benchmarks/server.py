@@ -17,7 +17,8 @@ import anyio
 import anyio.abc
 import h11
 
-from lambda_extension.telemetry._server import listen_on, serve_app
+from lambda_extension.serving._hypercorn import serve_app
+from lambda_extension.serving._socket import listen_on
 
 SIZES = {"20 events": 4_500, "1,000 events": 220_000, "4,000 events": 890_000}
 BACKENDS = ("asyncio", "uvloop", "trio")

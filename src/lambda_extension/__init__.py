@@ -4,119 +4,51 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambda_extension._exceptions import (
-    APIError,
-    ConnectError,
-    ContainerError,
-    DecodeError,
-    LambdaExtensionError,
-    NotInLambdaError,
-    ProtocolError,
-    RegistrationError,
-    SubscriptionError,
-    TelemetryNotSupportedError,
-)
-from lambda_extension._lazy import importer
+from lambda_extension._lazy import import_on_use
 
-if TYPE_CHECKING:
-    from lambda_extension._client import ExtensionClient
-    from lambda_extension._enums import (
-        EventType,
-        InitializationType,
-        LogsSchemaVersion,
-        SchemaVersion,
-        ShutdownReason,
-        TelemetryType,
+if TYPE_CHECKING or not import_on_use(__name__):
+    from lambda_extension import telemetry as telemetry
+    from lambda_extension._api._client import ExtensionClient as ExtensionClient
+    from lambda_extension._api._enums import (
+        EventType as EventType,
+        InitializationType as InitializationType,
+        LogsSchemaVersion as LogsSchemaVersion,
+        SchemaVersion as SchemaVersion,
+        ShutdownReason as ShutdownReason,
+        TelemetryType as TelemetryType,
     )
-    from lambda_extension._environment import Environment
-    from lambda_extension._models import (
-        Buffering,
-        Destination,
-        InvokeEvent,
-        LogsSubscription,
-        Registration,
-        ShutdownEvent,
-        TelemetrySubscription,
-        Tracing,
+    from lambda_extension._api._models import (
+        Buffering as Buffering,
+        Destination as Destination,
+        InvokeEvent as InvokeEvent,
+        LogsSubscription as LogsSubscription,
+        Registration as Registration,
+        ShutdownEvent as ShutdownEvent,
+        TelemetrySubscription as TelemetrySubscription,
+        Tracing as Tracing,
     )
-    from lambda_extension._open import open_extension, open_telemetry
-    from lambda_extension._runner import Extension, run
-    from lambda_extension._session import ExtensionSession, Invocation, InvocationOutcome, Shutdown
-    from lambda_extension._telemetry_runner import TelemetryProcessor, run_telemetry
-else:
-    __getattr__ = importer(
-        __name__,
-        {
-            "_client": ("ExtensionClient",),
-            "_enums": (
-                "EventType",
-                "InitializationType",
-                "LogsSchemaVersion",
-                "SchemaVersion",
-                "ShutdownReason",
-                "TelemetryType",
-            ),
-            "_environment": ("Environment",),
-            "_models": (
-                "Buffering",
-                "Destination",
-                "InvokeEvent",
-                "LogsSubscription",
-                "Registration",
-                "ShutdownEvent",
-                "TelemetrySubscription",
-                "Tracing",
-            ),
-            "_open": ("open_extension", "open_telemetry"),
-            "_runner": ("Extension", "run"),
-            "_session": ("ExtensionSession", "Invocation", "InvocationOutcome", "Shutdown"),
-            "_telemetry_runner": ("TelemetryProcessor", "run_telemetry"),
-            "telemetry": (),
-        },
+    from lambda_extension._environment import Environment as Environment
+    from lambda_extension._exceptions import (
+        APIError as APIError,
+        ConnectError as ConnectError,
+        ContainerError as ContainerError,
+        DecodeError as DecodeError,
+        LambdaExtensionError as LambdaExtensionError,
+        NotInLambdaError as NotInLambdaError,
+        ProtocolError as ProtocolError,
+        RegistrationError as RegistrationError,
+        SubscriptionError as SubscriptionError,
+        TelemetryNotSupportedError as TelemetryNotSupportedError,
     )
-
-__all__ = [
-    "APIError",
-    "Buffering",
-    "ConnectError",
-    "ContainerError",
-    "DecodeError",
-    "Destination",
-    "Environment",
-    "EventType",
-    "Extension",
-    "ExtensionClient",
-    "ExtensionSession",
-    "InitializationType",
-    "Invocation",
-    "InvocationOutcome",
-    "InvokeEvent",
-    "LambdaExtensionError",
-    "LogsSchemaVersion",
-    "LogsSubscription",
-    "NotInLambdaError",
-    "ProtocolError",
-    "Registration",
-    "RegistrationError",
-    "SchemaVersion",
-    "Shutdown",
-    "ShutdownEvent",
-    "ShutdownReason",
-    "SubscriptionError",
-    "TelemetryNotSupportedError",
-    "TelemetryProcessor",
-    "TelemetrySubscription",
-    "TelemetryType",
-    "Tracing",
-    "open_extension",
-    "open_telemetry",
-    "run",
-    "run_telemetry",
-]
-
-for _name in set(__all__) & set(globals()):
-    globals()[_name].__module__ = __name__  # as _lazy does with what is imported later
-
-
-def __dir__() -> list[str]:
-    return __all__
+    from lambda_extension._session._open import open_extension as open_extension, open_telemetry as open_telemetry
+    from lambda_extension._session._session import (
+        ExtensionSession as ExtensionSession,
+        Invocation as Invocation,
+        InvocationOutcome as InvocationOutcome,
+        Shutdown as Shutdown,
+    )
+    from lambda_extension.processing._extension import Extension as Extension, run as run
+    from lambda_extension.processing._processor import (
+        TelemetryProcessor as TelemetryProcessor,
+        run_telemetry as run_telemetry,
+    )

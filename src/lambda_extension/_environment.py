@@ -8,7 +8,7 @@ from typing import Self
 
 import attrs
 
-from lambda_extension._enums import InitializationType
+from lambda_extension._api._enums import InitializationType
 
 
 @attrs.frozen(kw_only=True)

@@ -31,7 +31,7 @@ from lambda_extension.logs import (
     run_logs,
 )
 from lambda_extension.simulator import ScriptedFunction, Simulator
-from lambda_extension.simulator._logs_api import as_logs
+from lambda_extension.simulator._apis._logs import as_logs
 
 TIME = "2026-03-01T10:00:00.700Z"
 

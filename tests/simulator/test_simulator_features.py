@@ -29,7 +29,7 @@ from lambda_extension.simulator import (
     ScriptedFunction,
     Simulator,
 )
-from lambda_extension.simulator._processes import GroupProcess
+from lambda_extension.simulator._platform._processes import GroupProcess
 from lambda_extension.telemetry import TelemetryEvent
 
 API = "/2020-01-01/extension"
@@ -115,7 +115,7 @@ async def test_snap_start_restores_before_the_first_invocation_only() -> None:
 async def test_a_runtime_in_restore_next_is_let_go_at_the_restore(
     answers: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lambda_extension.simulator._lifecycle._RESTORE_LIMIT", 0.3 if not answers else 10.0)
+    monkeypatch.setattr("lambda_extension.simulator._platform._lifecycle._RESTORE_LIMIT", 0.3 if not answers else 10.0)
     bootstrap = tmp_path / "bootstrap"
     bootstrap.write_text(
         f"""#!{sys.executable}
@@ -240,7 +240,8 @@ async def test_the_logs_api_delivers_and_excludes_the_telemetry_api() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
 
-        from lambda_extension.telemetry._server import listen_on, serve_app
+        from lambda_extension.serving._hypercorn import serve_app
+        from lambda_extension.serving._socket import listen_on
 
         sock, stop = listen_on("127.0.0.1"), anyio.Event()
         uri = f"http://sandbox:{sock.getsockname()[1]}/logs"
@@ -321,7 +322,8 @@ async def test_a_slow_receiver_loses_events_and_the_counts_add_up() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
 
-        from lambda_extension.telemetry._server import listen_on, serve_app
+        from lambda_extension.serving._hypercorn import serve_app
+        from lambda_extension.serving._socket import listen_on
 
         sock, stop = listen_on("127.0.0.1"), anyio.Event()
         uri = f"http://sandbox.localdomain:{sock.getsockname()[1]}/"
@@ -793,8 +795,8 @@ def test_the_record_tells_a_story_and_keeps_a_bounded_part() -> None:
 
 
 def test_an_empty_record_has_nothing_to_tell() -> None:
-    from lambda_extension.simulator._clock import Clock
-    from lambda_extension.simulator._record import Record
+    from lambda_extension.simulator._watching._clock import Clock
+    from lambda_extension.simulator._watching._record import Record
 
     async def main() -> None:
         assert Record(Clock()).story() == "nothing happened\n"
@@ -809,7 +811,7 @@ def test_two_extensions_of_one_name_are_refused() -> None:
 
 def test_a_python_handler_without_awslambdaric_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    from lambda_extension.simulator._functions import function_argv
+    from lambda_extension.simulator._platform._functions import function_argv
 
     with pytest.raises(ModuleNotFoundError, match="pip install"):
         function_argv("app:handler")

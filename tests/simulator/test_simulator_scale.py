@@ -17,8 +17,8 @@ import trio.testing
 from lambda_extension import ShutdownReason, open_extension, open_telemetry
 from lambda_extension._environment import Environment
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, ScriptedFunction, Simulator
-from lambda_extension.simulator._participants import Participant, max_memory_mb
-from lambda_extension.simulator._processes import GroupProcess
+from lambda_extension.simulator._platform._participants import Participant, max_memory_mb
+from lambda_extension.simulator._platform._processes import GroupProcess
 from lambda_extension.telemetry import FunctionLog
 
 STREAM = Path(__file__).parents[2] / "examples/stream.py"

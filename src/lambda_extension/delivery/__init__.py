@@ -2,49 +2,33 @@
 
 from __future__ import annotations
 
-from lambda_extension._flush import (
-    Action,
-    Adaptive,
-    Continuous,
-    Decision,
-    EndOfInvocation,
-    Every,
-    FlushPolicy,
-    FlushSchedule,
-    OnSize,
-)
-from lambda_extension.delivery._accounts import DeliveryStatistics
-from lambda_extension.delivery._breaker import Breaker
-from lambda_extension.delivery._buffer import Batching
-from lambda_extension.delivery._delivery import Delivery
-from lambda_extension.delivery._encoders import NDJSON, Compression, Encoder, JSONArray
-from lambda_extension.delivery._http import HTTPSink
-from lambda_extension.delivery._retry import Retry
-from lambda_extension.delivery._sinks import Payload, Sink, SinkError
-from lambda_extension.delivery._spill import Spill
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "NDJSON",
-    "Action",
-    "Adaptive",
-    "Batching",
-    "Breaker",
-    "Compression",
-    "Continuous",
-    "Decision",
-    "Delivery",
-    "DeliveryStatistics",
-    "Encoder",
-    "EndOfInvocation",
-    "Every",
-    "FlushPolicy",
-    "FlushSchedule",
-    "HTTPSink",
-    "JSONArray",
-    "OnSize",
-    "Payload",
-    "Retry",
-    "Sink",
-    "SinkError",
-    "Spill",
-]
+from lambda_extension._lazy import import_on_use
+
+if TYPE_CHECKING or not import_on_use(__name__):
+    from lambda_extension.delivery._accounts import DeliveryStatistics as DeliveryStatistics
+    from lambda_extension.delivery._breaker import Breaker as Breaker
+    from lambda_extension.delivery._buffer import Batching as Batching
+    from lambda_extension.delivery._delivery import Delivery as Delivery
+    from lambda_extension.delivery._encoders import (
+        NDJSON as NDJSON,
+        Compression as Compression,
+        Encoder as Encoder,
+        JSONArray as JSONArray,
+    )
+    from lambda_extension.delivery._http import HTTPSink as HTTPSink
+    from lambda_extension.delivery._retry import Retry as Retry
+    from lambda_extension.delivery._sinks import Payload as Payload, Sink as Sink, SinkError as SinkError
+    from lambda_extension.delivery._spill import Spill as Spill
+    from lambda_extension.processing._policies import (
+        Action as Action,
+        Adaptive as Adaptive,
+        Continuous as Continuous,
+        Decision as Decision,
+        EndOfInvocation as EndOfInvocation,
+        Every as Every,
+        FlushPolicy as FlushPolicy,
+        FlushSchedule as FlushSchedule,
+        OnSize as OnSize,
+    )

@@ -19,8 +19,8 @@ import anyio.lowlevel
 import anyio.to_thread
 import attrs
 
-from lambda_extension._enums import ShutdownReason
-from lambda_extension._models import Registration
+from lambda_extension._api._enums import ShutdownReason
+from lambda_extension._api._models import Registration
 from lambda_extension.delivery._accounts import Accounts, DeliveryStatistics
 from lambda_extension.delivery._breaker import Breaker, CircuitBreaker
 from lambda_extension.delivery._buffer import Batching, Buffer, Chunk

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
-from lambda_extension._deadlines import shielded
+from lambda_extension._budget import shielded
 from lambda_extension.delivery._encoders import Encoder, JSONArray
 from lambda_extension.delivery._sinks import Payload, SinkError
 

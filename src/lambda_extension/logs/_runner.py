@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from lambda_extension._api._models import LogsSubscription
 from lambda_extension._environment import Environment
-from lambda_extension._models import LogsSubscription
-from lambda_extension._telemetry_runner import run_processor
 from lambda_extension.logs._events import decode
+from lambda_extension.processing._processor import run_processor
 from lambda_extension.telemetry import ReceiverSettings
 
 if TYPE_CHECKING:
     import httpx
 
-    from lambda_extension._flush import FlushPolicy
+    from lambda_extension.processing._policies import FlushPolicy
 
 
 async def run_logs(

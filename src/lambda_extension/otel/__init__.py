@@ -4,35 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lambda_extension._lazy import importer
+from lambda_extension._lazy import import_on_use
 
-if TYPE_CHECKING:
-    from lambda_extension.otel._logs import LogConverter
-    from lambda_extension.otel._metrics import MetricRecorder
-    from lambda_extension.otel._processor import OpenTelemetryProcessor, OpenTelemetryStatistics
-    from lambda_extension.otel._resource import lambda_resource
-    from lambda_extension.otel._spans import SpanConverter
-else:
-    __getattr__ = importer(
-        __name__,
-        {
-            "_logs": ("LogConverter",),
-            "_metrics": ("MetricRecorder",),
-            "_processor": ("OpenTelemetryProcessor", "OpenTelemetryStatistics"),
-            "_resource": ("lambda_resource",),
-            "_spans": ("SpanConverter",),
-        },
+if TYPE_CHECKING or not import_on_use(__name__):
+    from lambda_extension.otel._logs import LogConverter as LogConverter
+    from lambda_extension.otel._metrics import MetricRecorder as MetricRecorder
+    from lambda_extension.otel._processor import (
+        OpenTelemetryProcessor as OpenTelemetryProcessor,
+        OpenTelemetryStatistics as OpenTelemetryStatistics,
     )
-
-__all__ = [
-    "LogConverter",
-    "MetricRecorder",
-    "OpenTelemetryProcessor",
-    "OpenTelemetryStatistics",
-    "SpanConverter",
-    "lambda_resource",
-]
-
-
-def __dir__() -> list[str]:
-    return __all__
+    from lambda_extension.otel._resource import lambda_resource as lambda_resource
+    from lambda_extension.otel._spans import SpanConverter as SpanConverter

@@ -17,7 +17,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import attrs
 
-from lambda_extension._enums import ShutdownReason
+from lambda_extension._api._enums import ShutdownReason
 from lambda_extension._environment import Environment
 from lambda_extension.telemetry import PlatformStart, TelemetryEvent
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExporter
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from lambda_extension._models import Registration
+    from lambda_extension._api._models import Registration
     from lambda_extension.otel._logs import LogConverter
     from lambda_extension.otel._metrics import MetricRecorder
     from lambda_extension.otel._spans import SpanConverter

@@ -7,8 +7,8 @@ import uuid
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from lambda_extension._api._models import Registration
 from lambda_extension._environment import Environment
-from lambda_extension._models import Registration
 
 SCOPE = InstrumentationScope("lambda_extension.otel")
 

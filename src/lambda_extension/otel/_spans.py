@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from lambda_extension._enums import InitializationType
+from lambda_extension._api._enums import InitializationType
 from lambda_extension.otel._resource import SCOPE
 from lambda_extension.telemetry import (
     PlatformInitReport,

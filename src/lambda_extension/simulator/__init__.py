@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from ._clock import Clock
-from ._delivery import DeliverySettings
-from ._extensions_api import Function
-from ._faults import ClockJump, DeliveryFault, Fault, Flood, KillFault, RouteFault
-from ._functions import ExtensionSpec, FunctionContext, ScriptedFunction
-from ._lifecycle import ShutdownReport
-from ._record import Entry, Finding, Record
-from ._simulator import InvocationResult, Simulator
-from ._timeline import Span, Timeline
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "Clock",
-    "ClockJump",
-    "DeliveryFault",
-    "DeliverySettings",
-    "Entry",
-    "ExtensionSpec",
-    "Fault",
-    "Finding",
-    "Flood",
-    "Function",
-    "FunctionContext",
-    "InvocationResult",
-    "KillFault",
-    "Record",
-    "RouteFault",
-    "ScriptedFunction",
-    "ShutdownReport",
-    "Simulator",
-    "Span",
-    "Timeline",
-]
+from lambda_extension._lazy import import_on_use
+
+if TYPE_CHECKING or not import_on_use(__name__):
+    from lambda_extension.simulator._apis._extensions import Function as Function
+    from lambda_extension.simulator._platform._delivery import DeliverySettings as DeliverySettings
+    from lambda_extension.simulator._platform._faults import (
+        ClockJump as ClockJump,
+        DeliveryFault as DeliveryFault,
+        Fault as Fault,
+        Flood as Flood,
+        KillFault as KillFault,
+        RouteFault as RouteFault,
+    )
+    from lambda_extension.simulator._platform._functions import (
+        ExtensionSpec as ExtensionSpec,
+        FunctionContext as FunctionContext,
+        ScriptedFunction as ScriptedFunction,
+    )
+    from lambda_extension.simulator._platform._lifecycle import ShutdownReport as ShutdownReport
+    from lambda_extension.simulator._simulator import InvocationResult as InvocationResult, Simulator as Simulator
+    from lambda_extension.simulator._watching._clock import Clock as Clock
+    from lambda_extension.simulator._watching._record import Entry as Entry, Finding as Finding, Record as Record
+    from lambda_extension.simulator._watching._timeline import Span as Span, Timeline as Timeline

@@ -9,10 +9,10 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
-from ._delivery import DeliverySettings
-from ._extensions_api import Function
-from ._faults import Fault
-from ._functions import ExtensionSpec
+from lambda_extension.simulator._apis._extensions import Function
+from lambda_extension.simulator._platform._delivery import DeliverySettings
+from lambda_extension.simulator._platform._faults import Fault
+from lambda_extension.simulator._platform._functions import ExtensionSpec
 
 __all__ = ["Mode", "Settings"]
 

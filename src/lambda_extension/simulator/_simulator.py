@@ -11,18 +11,18 @@ import anyio
 import httpx
 from attrs import frozen
 
-from lambda_extension.telemetry._server import listen_on, serve_app
-
-from ._clock import Clock
-from ._delivery import DeliverySettings
-from ._extensions_api import Function
-from ._faults import Fault
-from ._functions import ExtensionSpec, ScriptedFunction, function_argv
-from ._lifecycle import Platform, ShutdownReport
-from ._participants import Invocation
-from ._record import Entry, Record
-from ._routes import Routes
-from ._settings import Mode, Settings
+from lambda_extension.serving._hypercorn import serve_app
+from lambda_extension.serving._socket import listen_on
+from lambda_extension.simulator._apis._extensions import Function
+from lambda_extension.simulator._apis._routes import Routes
+from lambda_extension.simulator._platform._delivery import DeliverySettings
+from lambda_extension.simulator._platform._faults import Fault
+from lambda_extension.simulator._platform._functions import ExtensionSpec, ScriptedFunction, function_argv
+from lambda_extension.simulator._platform._lifecycle import Platform, ShutdownReport
+from lambda_extension.simulator._platform._participants import Invocation
+from lambda_extension.simulator._settings import Mode, Settings
+from lambda_extension.simulator._watching._clock import Clock
+from lambda_extension.simulator._watching._record import Entry, Record
 
 __all__ = ["InvocationResult", "Simulator"]
 

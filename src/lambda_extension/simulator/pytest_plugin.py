@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ._simulator import Simulator
+from lambda_extension.simulator._simulator import Simulator
 
 __all__ = ["lambda_simulator", "simulator_factory"]
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import msgspec
 
-from lambda_extension._enums import InitializationType, OpenStrEnum
+from lambda_extension._api._enums import InitializationType, OpenStrEnum
 
 # Times in the wild: no fraction or one of up to nine digits, a colon for its dot, `Z` or an offset.
 _TIME = r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,:](\d{1,9}))?\s*(?:[Zz]|([+-])(\d\d):?(\d\d))?"

@@ -1,189 +1,151 @@
-"""The ASGI app that Lambda posts to: answers 200 only once a batch is in the stream."""
+"""The telemetry receiver as a part of a session: its socket, its server, its stream, and their end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from typing import final
+import socket
+from typing import Self, final
 
 import anyio
-from anyio.streams.memory import MemoryObjectSendStream
+import anyio.abc
 
-from lambda_extension._exceptions import DecodeError
-from lambda_extension.telemetry._decoding import decode
-from lambda_extension.telemetry._events import (
-    PlatformLogsDropped,
-    PlatformReport,
-    PlatformStart,
-    TelemetryEvent,
-    UnknownEvent,
-)
-from lambda_extension.telemetry._server import Receive, Scope, Send
-from lambda_extension.telemetry._stream import Batch, Counters
+from lambda_extension._api._models import Destination
+from lambda_extension.serving._hypercorn import serve_app
+from lambda_extension.serving._socket import listen_on
+from lambda_extension.telemetry import Batch, ReceiverSettings, TelemetryStream
+from lambda_extension.telemetry._app import TelemetryReceiver
 
-logger = logging.getLogger("lambda_extension.telemetry")
+logger = logging.getLogger("lambda_extension")
 
-_OF_INTEREST = frozenset({PlatformLogsDropped, PlatformStart, PlatformReport, UnknownEvent})
-# Invocations whose report is awaited; on Managed Instances many at once, never this many.
-_MOST_OPEN = 10_000
+_NAME = "sandbox.localdomain"
+_LOOPBACK = "127.0.0.1"
+_RESOLVE_TIMEOUT = 0.5
+# The share of the time left at SHUTDOWN that is spent on waiting for the platform's last telemetry.
+_SHARE = 0.5
+# How long requests in flight may take once the receiver ends.
+_GRACE = 0.1
 
 
 @final
-class TelemetryReceiver:
-    """Takes in batches over HTTP and sends them into a bounded stream.
+class Listener:
+    """Owns the receiver's socket, server and stream.
 
     Attributes:
-        counters: What has happened so far.
-        open_requests: Request ids that have a `platform.start` and no `platform.report` yet.
+        stream: What the user reads.
+        available: Whether the platform delivers at all.
+        before_read: Called before the stream waits for a batch.
+        failure: What the stream ends with, instead of a plain end.
     """
 
-    def __init__(
-        self,
-        stream: MemoryObjectSendStream[Batch],
-        *,
-        max_body_bytes: int,
-        decode: Callable[[bytes], list[TelemetryEvent]] = decode,
-    ) -> None:
-        self.counters = Counters()
-        self.open_requests: dict[str, None] = {}
-        self._stream = stream
-        self._max_body_bytes = max_body_bytes
-        self._decode = decode
-        self._one_at_a_time = anyio.Lock(fast_acquire=True)
-        self._last: tuple[str | None, bytes] | None = None
-        self._refused: bytes | None = None
-        self._dropping = False
-        self._arrived = anyio.Event()
-        self._requests: set[anyio.CancelScope] = set()
-
-    async def wait_batch(self) -> None:
-        """Wait until another batch has arrived."""
-        await self._arrived.wait()
-
-    def abort(self) -> None:
-        """End all requests in flight now: they are answered 503, so that nothing counts as acknowledged."""
-        for scope in self._requests:
-            scope.cancel()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request, as an ASGI application."""
-        status, text = 0, b""
-        with anyio.CancelScope() as request:
-            self._requests.add(request)
-            try:
-                status, text = await self._handle(scope, receive)
-            finally:
-                self._requests.discard(request)
-        if request.cancelled_caught:
-            self.counters.rejected_batches += 1
-            status, text = 503, b"the extension is shutting down"
-        if status:
-            await _answer(send, status, text)
-
-    async def _handle(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
-        body = await self._read(receive)
-        if scope["method"] not in ("POST", "PUT"):
-            return 405, b"telemetry is taken by POST or PUT"
-        if body is None:
-            return 0, b""
-        if len(body) > self._max_body_bytes:
-            self.counters.refused_bodies += 1
-            logger.warning("refused a telemetry body longer than %d bytes", self._max_body_bytes)
-            return 413, b"the body is longer than %d bytes" % self._max_body_bytes
-        sequence_id = next((value for name, value in scope["headers"] if name == b"sequence-id"), None)
-        try:
-            events = self._decode(body)
-        except DecodeError as error:
-            return self._refuse(body, error)
-        batch = Batch(
-            events=events,
-            sequence_id=None if sequence_id is None else sequence_id.decode("latin-1"),
-            size=len(body),
+    def __init__(self, sock: socket.socket, settings: ReceiverSettings, *, quiet: float) -> None:
+        self._address, port = sock.getsockname()[:2]
+        self.destination = Destination(port=port)
+        self.available = True
+        self.failure: Exception | None = None
+        self.before_read = _nothing
+        self._sock = sock
+        self._quiet = quiet
+        self._send, self._receive = anyio.create_memory_object_stream[Batch](settings.max_buffered_batches)
+        self._receiver = TelemetryReceiver(self._send, max_body_bytes=settings.max_body_bytes, decode=settings.decode)
+        self._stop = anyio.Event()
+        self._stopped = anyio.Event()
+        self.stream = TelemetryStream(
+            self._receive,
+            self._receiver.counters,
+            before_read=lambda: self.before_read(),  # noqa: PLW0108 - it is set later
+            failure=lambda: self.failure,
         )
-        return await self._deliver(batch, body)
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """Read a body to its end, keeping no more than the cap and a byte; None when the peer has gone."""
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            chunk = message.get("body", b"")
-            if chunk and size <= self._max_body_bytes:
-                chunk = chunk[: self._max_body_bytes + 1 - size]
-                size += len(chunk)
-                chunks.append(chunk)
-            if not message.get("more_body", False):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    @classmethod
+    async def bind(cls, settings: ReceiverSettings, *, quiet: float) -> Self:
+        """Listen where Lambda delivers to: the address of `sandbox.localdomain`, or loopback where it is unknown.
 
-    def _refuse(self, body: bytes, error: DecodeError) -> tuple[int, bytes]:
-        import hashlib  # which nobody needs who is sent what AWS documents
+        Args:
+            settings: The receiver's settings; a host there is taken as it is.
+            quiet: Seconds without a batch after which, at SHUTDOWN, nothing more is expected.
 
-        digest = hashlib.sha256(body).digest()
-        if digest == self._refused:
-            # Lambda repeats what was refused: once said, it must not stand in the way of all that follows.
-            return 200, b""
-        self._refused = digest
-        self.counters.refused_bodies += 1
-        logger.warning("refused a telemetry body: %s", error)
-        return 400, str(error).encode("utf-8", "replace")
-
-    async def _deliver(self, batch: Batch, body: bytes) -> tuple[int, bytes]:
-        async with self._one_at_a_time:
-            if batch.sequence_id is not None and self._last == (batch.sequence_id, body):
-                self.counters.repeated_batches += 1
-                return 200, b""
-            try:
-                await self._send(batch)
-            except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-                self.counters.rejected_batches += 1
-                return 503, b"the extension takes no more telemetry"
-            self._last = (batch.sequence_id, body)
-            self._count(batch)
-        arrived, self._arrived = self._arrived, anyio.Event()
-        arrived.set()
-        return 200, b""
-
-    async def _send(self, batch: Batch) -> None:
+        Raises:
+            OSError: The address cannot be bound.
+        """
+        if settings.host is not None:
+            return cls(listen_on(settings.host, settings.port), settings, quiet=quiet)
+        host = await _sandbox_address()
         try:
-            # Without a turn of the event loop, which `send` takes even where there is room.
-            self._stream.send_nowait(batch)
-        except anyio.WouldBlock:
-            await self._stream.send(batch)
+            sock = listen_on(host, settings.port)
+        except OSError:
+            if host == _LOOPBACK:
+                raise
+            logger.warning("%s resolves to %s, which cannot be bound: listening on %s", _NAME, host, _LOOPBACK)
+            sock = listen_on(_LOOPBACK, settings.port)
+        return cls(sock, settings, quiet=quiet)
 
-    def _count(self, batch: Batch) -> None:
-        counters = self.counters
-        counters.received_batches += 1
-        counters.received_events += len(batch.events)
-        counters.received_bytes += batch.size
-        dropped = 0
-        for event in [event for event in batch.events if type(event) in _OF_INTEREST]:
-            dropped += self._note(event)
-        if dropped and not self._dropping:
-            logger.warning("Lambda dropped %d telemetry events: they are taken too slowly", dropped)
-        self._dropping = bool(dropped)
+    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Run the server until `stop`. Requests queue in the socket from the first, before hypercorn is imported."""
+        try:
+            await serve_app(
+                self._receiver,
+                self._sock,
+                shutdown_trigger=self._stop.wait,
+                graceful_timeout=2 * _GRACE,
+                task_status=task_status,
+            )
+        finally:
+            self._sock.close()
+            self._stopped.set()
 
-    def _note(self, event: TelemetryEvent) -> int:
-        if isinstance(event, PlatformLogsDropped):
-            self.counters.dropped_events += event.record.dropped_records
-            self.counters.dropped_bytes += event.record.dropped_bytes
-            return event.record.dropped_records
-        if isinstance(event, PlatformStart):
-            if len(self.open_requests) >= _MOST_OPEN:
-                del self.open_requests[next(iter(self.open_requests))]
-            self.open_requests[event.record.request_id] = None
-        elif isinstance(event, PlatformReport):
-            self.open_requests.pop(event.record.request_id, None)
-        else:
-            self.counters.unknown_events += 1
-        return 0
+    def give_up(self) -> None:
+        """Note that the platform will deliver nothing: no server is needed."""
+        self.available = False
+        self._sock.close()
+        self._stopped.set()
+
+    async def finish(self, deadline: float) -> None:
+        """Catch what the platform still sends at SHUTDOWN, then stop, so that the stream ends once drained.
+
+        Waits for the report of every invocation that has begun, or for a quiet time, or for half of what is left.
+        """
+        if self.available:
+            now = anyio.current_time()
+            with anyio.CancelScope(deadline=now + (deadline - now) * _SHARE):
+                await self._wait_last_batch()
+        await self.stop(None)
+
+    async def _wait_last_batch(self) -> None:
+        reports_due = bool(self._receiver.open_requests)
+        while not reports_due or self._receiver.open_requests:
+            with anyio.move_on_after(self._quiet) as silence:
+                await self._receiver.wait_batch()
+            if silence.cancelled_caught:
+                return
+
+    async def stop(self, failure: Exception | None) -> None:
+        """Take no more requests, wait for the server's end, and close the sending end. Safe to call again."""
+        self.failure = self.failure or failure
+        self._stop.set()
+        try:
+            with anyio.move_on_after(_GRACE):
+                await self._stopped.wait()
+            self._receiver.abort()
+            await self._stopped.wait()
+        finally:
+            self._send.close()
+
+    def close(self) -> None:
+        """Close both ends of the stream, and the socket if the server never took it."""
+        self._send.close()
+        self._receive.close()
+        self._sock.close()
 
 
-async def _answer(send: Send, status: int, text: bytes) -> None:
-    headers = [(b"content-length", str(len(text)).encode())]
-    if text:
-        headers.append((b"content-type", b"text/plain; charset=utf-8"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})
+async def _sandbox_address() -> str:
+    with anyio.move_on_after(_RESOLVE_TIMEOUT):
+        try:
+            found = await anyio.getaddrinfo(_NAME, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
+        except OSError:
+            return _LOOPBACK
+        return str(found[0][4][0])
+    return _LOOPBACK
+
+
+def _nothing() -> None:
+    """Do nothing before a read."""

@@ -1,0 +1,371 @@
+"""The Extensions, Telemetry and Logs APIs over HTTP. Spawns nothing, keeps no state but what the protocol demands."""
+
+from __future__ import annotations
+
+import re
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, final
+
+import anyio
+import msgspec
+
+from lambda_extension._api._enums import EventType
+from lambda_extension._api._models import (
+    Destination,
+    InvokeEvent,
+    LogsSubscription,
+    Registration,
+    ShutdownEvent,
+    TelemetrySubscription,
+    event_from_wire,
+)
+from lambda_extension._api._register import (
+    JSON,
+    REGISTER,
+    extension_name,
+    register_body,
+    register_headers,
+    wanted_events,
+)
+from lambda_extension._api._transport import Connections, Response
+from lambda_extension._environment import Environment
+from lambda_extension._exceptions import (
+    APIError,
+    ConnectError,
+    ContainerError,
+    DecodeError,
+    NotInLambdaError,
+    ProtocolError,
+    RegistrationError,
+    SubscriptionError,
+    TelemetryNotSupportedError,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+ErrorT = TypeVar("ErrorT", bound=APIError)
+
+_EXTENSIONS = "/2020-01-01/extension"
+_ID_HEADER = "Lambda-Extension-Identifier"
+# The whole exchange; these calls are answered at once by a process on the same machine.
+_TIMEOUT = 5.0
+_LONGEST_ERROR_TYPE = 128
+_LONGEST_TEXT = 16_384
+
+
+@final
+class ExtensionClient:
+    """A client of the three APIs, for one extension in one execution environment.
+
+    An async context manager: leaving it closes its HTTP connections (a client passed in stays open). Neither entering
+    nor leaving blocks on the network. It cannot be entered again.
+
+    Args:
+        runtime_api: `host:port` of the API; by default that of `environment`.
+        environment: The environment's variables; by default those of this process.
+        http_client: An httpx client to use instead of plain connections (httpx takes a third of the start-up, so it
+            is imported only with one). Its defaults for time-outs, redirects and base URL do not apply; its transport,
+            limits and hooks do.
+        wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
+
+    Raises:
+        NotInLambdaError: No runtime API is known.
+    """
+
+    def __init__(
+        self,
+        runtime_api: str | None = None,
+        *,
+        environment: Environment | None = None,
+        http_client: httpx.AsyncClient | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.environment: Environment = Environment.from_mapping() if environment is None else environment
+        address = runtime_api or self.environment.runtime_api
+        if not address:
+            raise NotInLambdaError
+        self.wall_clock = wall_clock
+        self._origin = f"http://{address}"
+        self._connections = Connections(address)
+        self._http = http_client
+        self._entered = self._open = False
+        self._registration: Registration | None = None
+        self._next_guard = anyio.ResourceGuard("waiting for the next event")
+        self._next_refused: str | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            msg = "an ExtensionClient can be entered only once"
+            raise RuntimeError(msg)
+        self._entered = self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        self._open = False
+        await self._connections.aclose()
+
+    @property
+    def registration(self) -> Registration:
+        """The registration.
+
+        Raises:
+            RuntimeError: `register` has not succeeded yet.
+        """
+        if self._registration is None:
+            msg = "the extension is not registered yet: call register() first"
+            raise RuntimeError(msg)
+        return self._registration
+
+    async def register(
+        self,
+        name: str | None = None,
+        *,
+        events: Iterable[EventType | str] | None = None,
+        account_id: bool = False,
+    ) -> Registration:
+        """Register the extension: Lambda starts the function's runtime only once all extensions have.
+
+        On Lambda Managed Instances, INVOKE is left out; if it is refused elsewhere, SHUTDOWN alone is asked for.
+
+        Args:
+            name: For an external extension, the complete file name of what Lambda started in `/opt/extensions`. By
+                default the basename of `sys.argv[0]`; pass it when a launcher started this script.
+            events: What to be told of; by default INVOKE and SHUTDOWN.
+            account_id: Ask for the AWS account id too.
+
+        Raises:
+            RegistrationError: The platform refused.
+            ContainerError: The platform failed.
+            ConnectError: The API could not be reached.
+        """
+        name = extension_name(name)
+        wanted = wanted_events(events, managed_instance=self.environment.is_managed_instance)
+        try:
+            self._registration = await self._register(name, wanted, account_id=account_id)
+        except RegistrationError as error:
+            if error.error_type != "Extension.InvalidEventType" or EventType.INVOKE not in wanted:
+                raise
+            wanted = wanted_events(wanted, managed_instance=True)
+            if not wanted:
+                raise
+            self._registration = await self._register(name, wanted, account_id=account_id)
+        return self._registration
+
+    async def _register(self, name: str, events: tuple[EventType, ...], *, account_id: bool) -> Registration:
+        headers = register_headers(name, account_id=account_id)
+        content = register_body(events)
+        response = await self._call("register", "POST", REGISTER, headers, content, refused=RegistrationError)
+        body = _object(response, "register")
+        return Registration(
+            extension_id=response.headers.get(_ID_HEADER.lower(), ""),
+            extension_name=name,
+            function_name=str(body.get("functionName") or ""),
+            function_version=str(body.get("functionVersion") or ""),
+            handler=str(body.get("handler") or ""),
+            account_id=body.get("accountId") or None,
+            events=events,
+        )
+
+    async def next_event(self) -> InvokeEvent | ShutdownEvent:
+        """Tell the platform that this extension is ready, and wait for the next event, for hours if need be.
+
+        The first call ends the extension's part of init. A call that is cancelled, or whose connection broke, may have
+        lost its event, and the platform would refuse every later one: this client then refuses them itself.
+
+        Raises:
+            anyio.BusyResourceError: Another task waits already.
+            RuntimeError: SHUTDOWN has been received, or an earlier call was cancelled or failed.
+            ProtocolError: The platform refused the call.
+            ContainerError: The platform failed.
+            ConnectError: The connection broke.
+            DecodeError: The event cannot be read.
+        """
+        with self._next_guard:
+            if self._next_refused is not None:
+                raise RuntimeError(self._next_refused)
+            headers = {_ID_HEADER: self.registration.extension_id}
+            self._next_refused = "an earlier next_event() was cancelled or failed: its event may be lost for good"
+            response = await self._call(
+                "next",
+                "GET",
+                f"{_EXTENSIONS}/event/next",
+                headers,
+                refused=ProtocolError,
+                timeout=None,
+            )
+            try:
+                event = event_from_wire(_object(response, "next"))
+            except ValueError as error:
+                msg = f"next: {error}"
+                raise DecodeError(msg) from error
+            if isinstance(event, InvokeEvent):
+                self._next_refused = None
+            else:
+                self._next_refused = "SHUTDOWN has been received: there is no next event"
+            return event
+
+    async def init_error(self, error: BaseException, *, error_type: str | None = None) -> None:
+        """Report that init failed; allowed until the first `next_event`. Then exit with a non-zero status.
+
+        Args:
+            error: What went wrong: its message and stack trace are sent.
+            error_type: The error type to send, by convention `Extension.<Reason>`; by default made from the class of
+                `error`. What a header cannot carry is left out.
+
+        Raises:
+            ProtocolError: The platform refused, for example since init is over.
+            ContainerError: The platform failed.
+            ConnectError: The API could not be reached.
+        """
+        await self._report("init", error, error_type)
+
+    async def exit_error(self, error: BaseException, *, error_type: str | None = None) -> None:
+        """Report that the extension fails and will exit. Arguments and errors are those of `init_error`."""
+        await self._report("exit", error, error_type)
+
+    async def _report(self, phase: str, error: BaseException, error_type: str | None) -> None:
+        kind = _legal_error_type(error_type or f"Extension.{type(error).__name__}", phase)
+        headers = {
+            _ID_HEADER: self.registration.extension_id,
+            "Lambda-Extension-Function-Error-Type": kind,
+        }
+        trace = "".join(traceback.format_exception(error))[-_LONGEST_TEXT:]
+        body = {
+            "errorMessage": str(error)[:_LONGEST_TEXT],
+            "errorType": kind,
+            "stackTrace": trace.splitlines(),
+        }
+        path = f"{_EXTENSIONS}/{phase}/error"
+        await self._call(f"{phase}/error", "POST", path, headers, msgspec.json.encode(body), refused=ProtocolError)
+
+    async def subscribe_telemetry(self, subscription: TelemetrySubscription, destination: Destination) -> None:
+        """Subscribe to the Telemetry API: once, before the first `next_event`, with the listener accepting already.
+
+        Raises:
+            TelemetryNotSupportedError: There is no telemetry here (local emulators).
+            SubscriptionError: The platform refused.
+            ContainerError: The platform failed.
+            ConnectError: The API could not be reached.
+        """
+        body = subscription.to_wire(destination, managed_instance=self.environment.is_managed_instance)
+        await self._subscribe("telemetry", "/2022-07-01/telemetry", body)
+
+    async def subscribe_logs(self, subscription: LogsSubscription, destination: Destination) -> None:
+        """Subscribe to the Logs API, which AWS has superseded by the Telemetry API. Errors as `subscribe_telemetry`.
+
+        Warns:
+            DeprecationWarning: Always.
+        """
+        warnings.warn(
+            "the Logs API is deprecated: use subscribe_telemetry()",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        await self._subscribe("logs", "/2020-08-15/logs", subscription.to_wire(destination))
+
+    async def _subscribe(self, call: str, path: str, body: Mapping[str, Any]) -> None:
+        headers = {_ID_HEADER: self.registration.extension_id}
+        content = msgspec.json.encode(body)
+        response = await self._call(call, "PUT", path, headers, content, refused=SubscriptionError)
+        if response.status != 200:
+            raise _error(TelemetryNotSupportedError, call, response)
+
+    async def _call(
+        self,
+        call: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        content: bytes = b"",
+        *,
+        refused: type[APIError],
+        timeout: float | None = _TIMEOUT,
+    ) -> Response:
+        """Make one call: the only place that maps transport errors and statuses to ours."""
+        if not self._open:
+            msg = "the ExtensionClient is not open: use it in `async with`"
+            raise RuntimeError(msg)
+        headers = {**JSON, **headers}
+        if self._http is None:
+            try:
+                # /next has no time-out: one that gave up cannot be repeated (it would be answered 403 for ever after).
+                response = await self._connections.request(method, path, headers, content, timeout=timeout)
+            except OSError as error:  # a TimeoutError is one too
+                raise ConnectError(call, f"{type(error).__name__}: {error}") from error
+        else:
+            response = await self._call_httpx(self._http, call, method, path, headers, content, timeout=timeout)
+        if 200 <= response.status < 300:
+            return response
+        if response.status >= 500:
+            raise _error(ContainerError, call, response)
+        if refused is SubscriptionError and response.status == 404:
+            raise _error(TelemetryNotSupportedError, call, response)
+        raise _error(refused, call, response)
+
+    async def _call_httpx(
+        self,
+        http: httpx.AsyncClient,
+        call: str,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        content: bytes,
+        *,
+        timeout: float | None,
+    ) -> Response:
+        import httpx  # who passed a client has paid for it
+
+        try:
+            answer = await http.request(
+                method,
+                self._origin + path,
+                headers=headers,
+                content=content,
+                timeout=httpx.Timeout(timeout, connect=_TIMEOUT),
+                follow_redirects=False,
+            )
+        except httpx.HTTPError as error:
+            raise ConnectError(call, f"{type(error).__name__}: {error}") from error
+        return Response(status=answer.status_code, headers=answer.headers, content=answer.content)
+
+
+def _error(kind: type[ErrorT], call: str, response: Response) -> ErrorT:
+    try:
+        body = _object(response, call)
+    except DecodeError:
+        # Known to happen: the emulator pastes messages unescaped into its JSON.
+        return kind(call, status=response.status, message=response.content[:500].decode("utf-8", "replace"))
+    return kind(
+        call,
+        status=response.status,
+        error_type=str(body.get("errorType") or ""),
+        message=str(body.get("errorMessage") or ""),
+    )
+
+
+def _object(response: Response, call: str) -> Mapping[str, Any]:
+    try:
+        body = msgspec.json.decode(response.content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        msg = f"{call}: the answer is not JSON: {error}"
+        raise DecodeError(msg) from error
+    if not isinstance(body, dict):
+        msg = f"{call}: the answer is not a JSON object but {type(body).__name__}"
+        raise DecodeError(msg)
+    return body
+
+
+def _legal_error_type(error_type: str, phase: str) -> str:
+    """Make what a header may carry: a line feed in it once broke a well-known extension."""
+    legal = re.sub(r"[^!-~]+", "", error_type)[:_LONGEST_ERROR_TYPE]
+    return legal or f"Extension.{phase.capitalize()}Error"

@@ -1,0 +1,1 @@
+"""One extension's life: register, listen, poll, and end in order."""

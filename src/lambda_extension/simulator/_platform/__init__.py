@@ -1,0 +1,1 @@
+"""The simulated platform at work: lifecycle, sandbox, processes, functions, telemetry, faults."""

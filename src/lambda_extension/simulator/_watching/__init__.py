@@ -1,0 +1,1 @@
+"""What a simulation saw: its clock, its record, its findings, its timeline."""

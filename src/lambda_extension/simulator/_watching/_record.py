@@ -1,0 +1,127 @@
+"""What happened in a simulation: bounded list of entries, counts of all, findings."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, final
+
+import anyio
+from attrs import field, frozen
+
+from lambda_extension.simulator._watching._clock import Clock
+
+__all__ = ["Entry", "Finding", "Record"]
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One thing that happened.
+
+    Attributes:
+        time: Epoch seconds of the simulation's clock.
+        kind: `call`, `state`, `event`, `delivery`, `process`, `output`, `phase`, `freeze`, `fault` or `finding`.
+        who: The participant (`platform`, `runtime`, or an extension's name).
+        what: The call, state, event type or action.
+        detail: Everything else.
+    """
+
+    time: float
+    kind: str
+    who: str
+    what: str
+    detail: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Finding:
+    """A rule that an extension broke: one sentence, and what to do about it."""
+
+    who: str
+    rule: str
+    message: str
+    fix: str
+
+
+@final
+class Record:
+    """Everything that happened, the newest `limit` entries of it; counts cover all.
+
+    Attributes:
+        counts: How often each `(kind, what)` happened, discarded entries included.
+        discarded: Entries that no longer fit.
+        findings: Rules broken, each once per participant.
+    """
+
+    def __init__(self, clock: Clock, *, limit: int = 20_000, watch: Callable[[Entry], object] | None = None) -> None:
+        self._clock = clock
+        self._watch = watch
+        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._changed: anyio.Event | None = None
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.discarded: int = 0
+        self.findings: list[Finding] = []
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(tuple(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, kind: str, who: str, what: str, **detail: Any) -> None:
+        """Append an entry; the oldest makes room."""
+        if len(self._entries) == self._entries.maxlen:
+            self.discarded += 1
+        self.counts[kind, what] += 1
+        entry = Entry(time=self._clock.time(), kind=kind, who=who, what=what, detail=detail)
+        self._entries.append(entry)
+        if self._watch is not None:
+            self._watch(entry)
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    def find(self, kind: str, what: str | None = None, *, who: str | None = None) -> list[Entry]:
+        """Return the kept entries of that kind, action and participant, oldest first."""
+        return [
+            entry
+            for entry in self._entries
+            if entry.kind == kind and what in (None, entry.what) and who in (None, entry.who)
+        ]
+
+    def events(self, type_: str | None = None) -> list[Mapping[str, Any]]:
+        """Return the telemetry records emitted, of one type or of all, oldest first."""
+        return [entry.detail["record"] for entry in self.find("event", type_)]
+
+    def finding(self, who: str, rule: str, message: str, *, fix: str) -> None:
+        """Note a broken rule, once per participant and rule."""
+        if any(known.who == who and known.rule == rule for known in self.findings):
+            return
+        self.findings.append(Finding(who=who, rule=rule, message=message, fix=fix))
+        self.add("finding", who, rule, message=message, fix=fix)
+
+    async def wait_for(self, predicate: Callable[[Record], bool], *, within: float = 5.0) -> None:
+        """Block until `predicate(record)` holds; it is asked again after each new entry.
+
+        Raises:
+            TimeoutError: It did not hold within `within` seconds.
+        """
+        with anyio.fail_after(within):
+            while not predicate(self):
+                changed = self._changed = self._changed or anyio.Event()
+                await changed.wait()
+
+    def story(self, *, last: int = 200) -> str:
+        """Return the newest entries as readable lines, one per entry, times in ms since the first."""
+        entries = tuple(self._entries)
+        if not entries:
+            return "nothing happened\n"
+        shown, start = entries[-last:], entries[0].time
+        lines = [f"({len(entries) - len(shown) + self.discarded} earlier entries left out)"]
+        if len(shown) == len(entries) and not self.discarded:
+            lines.clear()
+        for entry in shown:
+            detail = " ".join(f"{key}={value!r:.200}" for key, value in entry.detail.items())
+            elapsed = (entry.time - start) * 1000
+            lines.append(f"{elapsed:10.1f} ms  {entry.kind:8} {entry.who:16} {entry.what}  {detail}")
+        return "\n".join(lines) + "\n"

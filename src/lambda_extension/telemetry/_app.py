@@ -1,0 +1,189 @@
+"""The ASGI app that Lambda posts to: answers 200 only once a batch is in the stream."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import final
+
+import anyio
+from anyio.streams.memory import MemoryObjectSendStream
+
+from lambda_extension._exceptions import DecodeError
+from lambda_extension.serving._asgi import Receive, Scope, Send
+from lambda_extension.telemetry._decoding import decode
+from lambda_extension.telemetry._events import (
+    PlatformLogsDropped,
+    PlatformReport,
+    PlatformStart,
+    TelemetryEvent,
+    UnknownEvent,
+)
+from lambda_extension.telemetry._stream import Batch, Counters
+
+logger = logging.getLogger("lambda_extension.telemetry")
+
+_OF_INTEREST = frozenset({PlatformLogsDropped, PlatformStart, PlatformReport, UnknownEvent})
+# Invocations whose report is awaited; on Managed Instances many at once, never this many.
+_MOST_OPEN = 10_000
+
+
+@final
+class TelemetryReceiver:
+    """Takes in batches over HTTP and sends them into a bounded stream.
+
+    Attributes:
+        counters: What has happened so far.
+        open_requests: Request ids that have a `platform.start` and no `platform.report` yet.
+    """
+
+    def __init__(
+        self,
+        stream: MemoryObjectSendStream[Batch],
+        *,
+        max_body_bytes: int,
+        decode: Callable[[bytes], list[TelemetryEvent]] = decode,
+    ) -> None:
+        self.counters = Counters()
+        self.open_requests: dict[str, None] = {}
+        self._stream = stream
+        self._max_body_bytes = max_body_bytes
+        self._decode = decode
+        self._one_at_a_time = anyio.Lock(fast_acquire=True)
+        self._last: tuple[str | None, bytes] | None = None
+        self._refused: bytes | None = None
+        self._dropping = False
+        self._arrived = anyio.Event()
+        self._requests: set[anyio.CancelScope] = set()
+
+    async def wait_batch(self) -> None:
+        """Wait until another batch has arrived."""
+        await self._arrived.wait()
+
+    def abort(self) -> None:
+        """End all requests in flight now: they are answered 503, so that nothing counts as acknowledged."""
+        for scope in self._requests:
+            scope.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request, as an ASGI application."""
+        status, text = 0, b""
+        with anyio.CancelScope() as request:
+            self._requests.add(request)
+            try:
+                status, text = await self._handle(scope, receive)
+            finally:
+                self._requests.discard(request)
+        if request.cancelled_caught:
+            self.counters.rejected_batches += 1
+            status, text = 503, b"the extension is shutting down"
+        if status:
+            await _answer(send, status, text)
+
+    async def _handle(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+        body = await self._read(receive)
+        if scope["method"] not in ("POST", "PUT"):
+            return 405, b"telemetry is taken by POST or PUT"
+        if body is None:
+            return 0, b""
+        if len(body) > self._max_body_bytes:
+            self.counters.refused_bodies += 1
+            logger.warning("refused a telemetry body longer than %d bytes", self._max_body_bytes)
+            return 413, b"the body is longer than %d bytes" % self._max_body_bytes
+        sequence_id = next((value for name, value in scope["headers"] if name == b"sequence-id"), None)
+        try:
+            events = self._decode(body)
+        except DecodeError as error:
+            return self._refuse(body, error)
+        batch = Batch(
+            events=events,
+            sequence_id=None if sequence_id is None else sequence_id.decode("latin-1"),
+            size=len(body),
+        )
+        return await self._deliver(batch, body)
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        """Read a body to its end, keeping no more than the cap and a byte; None when the peer has gone."""
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            chunk = message.get("body", b"")
+            if chunk and size <= self._max_body_bytes:
+                chunk = chunk[: self._max_body_bytes + 1 - size]
+                size += len(chunk)
+                chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _refuse(self, body: bytes, error: DecodeError) -> tuple[int, bytes]:
+        import hashlib  # which nobody needs who is sent what AWS documents
+
+        digest = hashlib.sha256(body).digest()
+        if digest == self._refused:
+            # Lambda repeats what was refused: once said, it must not stand in the way of all that follows.
+            return 200, b""
+        self._refused = digest
+        self.counters.refused_bodies += 1
+        logger.warning("refused a telemetry body: %s", error)
+        return 400, str(error).encode("utf-8", "replace")
+
+    async def _deliver(self, batch: Batch, body: bytes) -> tuple[int, bytes]:
+        async with self._one_at_a_time:
+            if batch.sequence_id is not None and self._last == (batch.sequence_id, body):
+                self.counters.repeated_batches += 1
+                return 200, b""
+            try:
+                await self._send(batch)
+            except (anyio.ClosedResourceError, anyio.BrokenResourceError):
+                self.counters.rejected_batches += 1
+                return 503, b"the extension takes no more telemetry"
+            self._last = (batch.sequence_id, body)
+            self._count(batch)
+        arrived, self._arrived = self._arrived, anyio.Event()
+        arrived.set()
+        return 200, b""
+
+    async def _send(self, batch: Batch) -> None:
+        try:
+            # Without a turn of the event loop, which `send` takes even where there is room.
+            self._stream.send_nowait(batch)
+        except anyio.WouldBlock:
+            await self._stream.send(batch)
+
+    def _count(self, batch: Batch) -> None:
+        counters = self.counters
+        counters.received_batches += 1
+        counters.received_events += len(batch.events)
+        counters.received_bytes += batch.size
+        dropped = 0
+        for event in [event for event in batch.events if type(event) in _OF_INTEREST]:
+            dropped += self._note(event)
+        if dropped and not self._dropping:
+            logger.warning("Lambda dropped %d telemetry events: they are taken too slowly", dropped)
+        self._dropping = bool(dropped)
+
+    def _note(self, event: TelemetryEvent) -> int:
+        if isinstance(event, PlatformLogsDropped):
+            self.counters.dropped_events += event.record.dropped_records
+            self.counters.dropped_bytes += event.record.dropped_bytes
+            return event.record.dropped_records
+        if isinstance(event, PlatformStart):
+            if len(self.open_requests) >= _MOST_OPEN:
+                del self.open_requests[next(iter(self.open_requests))]
+            self.open_requests[event.record.request_id] = None
+        elif isinstance(event, PlatformReport):
+            self.open_requests.pop(event.record.request_id, None)
+        else:
+            self.counters.unknown_events += 1
+        return 0
+
+
+async def _answer(send: Send, status: int, text: bytes) -> None:
+    headers = [(b"content-length", str(len(text)).encode())]
+    if text:
+        headers.append((b"content-type", b"text/plain; charset=utf-8"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

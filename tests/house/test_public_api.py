@@ -1,0 +1,132 @@
+"""The public surface, and the direction of imports."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lambda_extension
+import lambda_extension.delivery
+import lambda_extension.logs
+import lambda_extension.otel
+import lambda_extension.processing
+import lambda_extension.simulator
+import lambda_extension.telemetry
+
+SOURCE = Path(lambda_extension.__file__).parent
+
+# A room may import only from those that stand before it, and from itself.
+LAYERS = [
+    ["_lazy", "_exceptions", "_budget", "early"],
+    ["serving"],
+    ["_api", "_environment"],
+    ["telemetry"],
+    ["logs"],
+    ["_session"],
+    ["processing"],
+    ["records"],
+    ["delivery"],
+    ["otel"],
+    ["simulator"],
+    ["packaging"],
+    ["cli"],
+    ["__main__"],
+]
+# What a room may import later, inside a function, from one above it.
+LATE = {"logs": {"processing"}}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        lambda_extension,
+        lambda_extension.delivery,
+        lambda_extension.logs,
+        lambda_extension.otel,
+        lambda_extension.processing,
+        lambda_extension.simulator,
+        lambda_extension.telemetry,
+    ],
+    ids=lambda module: module.__name__,
+)
+def test_all_is_sorted_and_is_what_the_module_offers(module: object) -> None:
+    names = module.__all__  # type: ignore[attr-defined]  # a module's
+    assert names == sorted(names)
+    offered = {name for name in dir(module) if name.isidentifier() and name[0] != "_"}
+    assert offered - {"annotations"} == set(names)
+    assert all(getattr(module, name) is not None for name in names)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        module.nothing  # type: ignore[attr-defined]  # noqa: B018 - it is asked for
+
+
+def test_public_objects_name_the_package_as_their_home() -> None:
+    names = set(dir(lambda_extension)) - {"telemetry"}
+    assert {getattr(lambda_extension, name).__module__ for name in names} == {"lambda_extension"}
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lambda_extension"):
+            parts = (node.module or "").split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("index", range(len(LAYERS)), ids=lambda index: "+".join(LAYERS[index]))
+def test_imports_point_down(index: int) -> None:
+    below = {name for layer in LAYERS[: index + 1] for name in layer}
+    for name in LAYERS[index]:
+        home = SOURCE / name
+        for path in home.rglob("*.py") if home.is_dir() else [home.with_suffix(".py")]:
+            if path.exists():
+                assert imports_of(path) <= below | LATE.get(name, set()), path
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {path.stem for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms - {"__init__"} <= {name for layer in LAYERS for name in layer}
+
+
+def loaded_by(code: str) -> set[str]:
+    script = f"{code}\nimport sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+def test_the_root_imports_nothing_that_can_wait() -> None:
+    modules = loaded_by(
+        "import lambda_extension; [getattr(lambda_extension, name) for name in lambda_extension.__all__]"
+    )
+    ours = {f"lambda_extension.{name}" for name in ("delivery", "logs", "otel", "simulator")}
+    assert not modules & ({"httpx", "hypercorn", "trio"} | ours)
+
+
+@pytest.mark.parametrize("name", ["open_extension", "open_telemetry", "run"])
+def test_nothing_heavy_is_imported_before_register(name: str) -> None:
+    modules = loaded_by(f"from lambda_extension import {name}, telemetry")
+    assert not modules & {"attr", "attrs", "h11", "msgspec"}
+    assert "attrs" not in loaded_by("import lambda_extension\nfrom lambda_extension.telemetry import FunctionLog")
+
+
+def test_delivery_can_be_set_up_before_httpx_and_tenacity_are_imported() -> None:
+    modules = loaded_by(
+        "from lambda_extension.delivery import Delivery, HTTPSink\nDelivery(HTTPSink('https://logs.example.com'))"
+    )
+    assert not modules & {"httpx", "tenacity"}
+
+
+def test_an_extension_without_telemetry_never_imports_hypercorn() -> None:
+    modules = loaded_by(
+        "import anyio, lambda_extension\n"
+        "async def main():\n"
+        "    try:\n"
+        "        async with lambda_extension.open_extension(runtime_api='127.0.0.1:1', name='x'): pass\n"
+        "    except lambda_extension.ConnectError: pass\n"
+        "anyio.run(main)"
+    )
+    assert "hypercorn" not in modules

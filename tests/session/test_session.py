@@ -1,0 +1,581 @@
+"""The session: its order, its deadlines, its errors, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from contextlib import suppress
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+import lambda_extension
+from fake_lambda import FakeLambda, error, log, report, runtime_done, start
+from lambda_extension import (
+    ContainerError,
+    EventType,
+    InvocationOutcome,
+    SubscriptionError,
+    TelemetryNotSupportedError,
+    TelemetrySubscription,
+    open_extension,
+    open_telemetry,
+)
+from lambda_extension.telemetry import FunctionLog, PlatformReport, ReceiverSettings, TelemetryStream
+
+
+def settings(platform: FakeLambda) -> dict[str, Any]:
+    return {"name": "x", "environment": platform.environment, "http_client": platform.http}
+
+
+def texts(events: list[Any]) -> list[Any]:
+    return [event.record for event in events if isinstance(event, FunctionLog)]
+
+
+async def test_a_stream_from_start_to_end() -> None:
+    async with FakeLambda() as platform:
+        seen: list[Any] = []
+        with anyio.fail_after(10):
+            async with open_telemetry(**settings(platform)) as telemetry, anyio.create_task_group() as tasks:
+                assert platform.names == ["register", "telemetry"]
+                assert platform.calls[0][1] == {"events": ["SHUTDOWN"]}
+
+                async def drive() -> None:
+                    await platform.waiting.wait()
+                    assert await platform.post([log("a"), log("b")]) == 200
+                    assert await platform.post([start("r"), log("c")]) == 200
+                    platform.shut_down()
+                    # The last report comes while the environment shuts down.
+                    await anyio.sleep(0.02)
+                    assert await platform.post([log("d"), report("r")]) == 200
+
+                tasks.start_soon(drive)
+                async for event in telemetry:
+                    seen.append(event)
+        assert texts(seen) == ["a", "b", "c", "d"]
+        assert isinstance(seen[-1], PlatformReport)
+        counts = telemetry.statistics()
+        assert (counts.received_events, counts.delivered_events, counts.buffered_events) == (6, 6, 0)
+        assert platform.names == ["register", "telemetry", "event/next"]
+
+
+async def test_an_invoke_that_was_not_asked_for_is_passed_by() -> None:
+    async with FakeLambda() as platform:
+        platform.invoke()
+        platform.shut_down()
+        with anyio.fail_after(5):
+            async with open_telemetry(**settings(platform)) as telemetry:
+                assert [event async for event in telemetry] == []
+        assert platform.names.count("event/next") == 2
+
+
+async def test_an_invocation_cut_short_by_a_signal_says_that_telemetry_ended() -> None:
+    async with FakeLambda() as platform:
+        platform.invoke("r1", 30)
+        with anyio.fail_after(5):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                async for invocation in extension:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    assert [event async for event in invocation.telemetry()] == []
+                    assert invocation.outcome is InvocationOutcome.ENDED
+
+
+async def test_the_first_read_ends_init() -> None:
+    async with FakeLambda() as platform:
+        with anyio.fail_after(10):
+            async with open_telemetry(**settings(platform)) as telemetry:
+                await anyio.wait_all_tasks_blocked()
+                assert "event/next" not in platform.names
+                platform.shut_down()
+                assert [event async for event in telemetry] == []
+                assert platform.names[-1] == "event/next"
+
+
+async def test_invocation_by_invocation_and_the_rest_after_shutdown() -> None:
+    async with FakeLambda() as platform:
+        rows: list[tuple[str, list[Any], InvocationOutcome | None]] = []
+        with anyio.fail_after(10):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                platform.invoke("r1")
+                async for invocation in extension:
+                    done = invocation.request_id
+                    if done == "r1":
+                        await platform.post([start("r1"), log("a"), runtime_done("r1"), log("after")])
+                    else:
+                        # A done that is late, of the request before, must not end this one.
+                        await platform.post([runtime_done("r1"), log("b")])
+                        await platform.post([runtime_done("r2")])
+                    events = [event async for event in invocation.telemetry()]
+                    rows.append((done, texts(events), invocation.outcome))
+                    assert [event async for event in _again(invocation)] == []
+                    platform.invoke("r2") if done == "r1" else platform.shut_down()
+                assert extension.shutdown is not None
+                assert extension.shutdown.reason == "spindown"
+                assert extension.shutdown.deadline > anyio.current_time()
+                rest = [event async for event in extension.telemetry]
+        assert rows == [
+            ("r1", ["a"], InvocationOutcome.RUNTIME_DONE),
+            ("r2", ["after", "b"], InvocationOutcome.RUNTIME_DONE),
+        ]
+        assert rest == []
+        assert extension.registration.function_name == "orders"
+        assert extension.environment is platform.environment
+
+
+async def _again(invocation: lambda_extension.Invocation) -> Any:
+    """Continue an iteration that has ended: it must stay ended."""
+    outcome, iterator = invocation.outcome, invocation.telemetry()
+    invocation.outcome = outcome
+    async for event in iterator:
+        yield event
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit", "outcome"),
+    [(1.0, 5.0, InvocationOutcome.DEADLINE), (5.0, 0.3, InvocationOutcome.LIMIT)],
+)
+async def test_a_missing_runtime_done_never_holds_an_invocation(
+    seconds: float, limit: float, outcome: InvocationOutcome
+) -> None:
+    async with FakeLambda() as platform:
+        with anyio.fail_after(4):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                platform.invoke("r1", seconds)
+                async for invocation in extension:
+                    await platform.post([log("a")])
+                    assert texts([event async for event in invocation.telemetry(limit=limit)]) == ["a"]
+                    assert invocation.outcome is outcome
+                    platform.shut_down()
+
+
+async def test_without_telemetry_the_wait_ends_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeLambda() as platform:
+        platform.fail("telemetry", error(202, "Telemetry.NotSupported", "Telemetry API is not supported"))
+        with anyio.fail_after(5):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                platform.invoke()
+                async for invocation in extension:
+                    assert [event async for event in invocation.telemetry()] == []
+                    assert invocation.outcome is InvocationOutcome.UNAVAILABLE
+                    platform.shut_down()
+                assert [event async for event in extension.telemetry] == []
+        assert len([message for message in caplog.messages if "going on without telemetry" in message]) == 1
+
+
+async def test_required_telemetry_that_is_missing_is_an_error() -> None:
+    async with FakeLambda() as platform:
+        platform.fail("telemetry", error(404))
+        with pytest.raises(TelemetryNotSupportedError):
+            async with open_telemetry(required=True, **settings(platform)):
+                pytest.fail("must not be entered")
+        assert platform.names == ["register", "telemetry", "init/error"]
+
+
+async def test_a_refused_subscription_is_reported_and_raised_bare() -> None:
+    async with FakeLambda() as platform:
+        platform.fail("telemetry", error(400, "ValidationError", "no"))
+        with pytest.raises(SubscriptionError):
+            async with open_telemetry(**settings(platform)):
+                pytest.fail("must not be entered")
+        assert platform.names[-1] == "init/error"
+
+
+async def test_a_port_in_use_is_reported_and_raised_bare() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for host in ("127.0.0.1", None):
+            async with FakeLambda() as platform:
+                receiver = ReceiverSettings(host=host, port=taken.getsockname()[1])
+                with pytest.raises(OSError, match="in use"):
+                    async with open_telemetry(receiver=receiver, **settings(platform)):
+                        pytest.fail("must not be entered")
+                assert platform.names == ["register", "init/error"]
+
+
+async def test_cancelled_while_subscribing_leaves_nothing() -> None:
+    async with FakeLambda() as platform:
+
+        async def hang(request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("telemetry"):
+                await anyio.sleep_forever()
+            return await platform._handle(request)
+
+        client = httpx.AsyncClient(transport=httpx.MockTransport(hang))
+        with anyio.move_on_after(0.1) as scope:
+            async with open_telemetry(name="x", environment=platform.environment, http_client=client):
+                pytest.fail("must not be entered")
+        assert scope.cancelled_caught
+        assert platform.names == ["register"]
+        await client.aclose()
+
+
+async def test_no_telemetry_means_no_server_and_a_clear_error() -> None:
+    async with FakeLambda() as platform:
+        with anyio.fail_after(5):
+            async with open_extension(**settings(platform)) as extension:
+                with pytest.raises(RuntimeError, match="telemetry=TelemetrySubscription"):
+                    _ = extension.telemetry
+                platform.invoke()
+                async for invocation in extension:
+                    assert [event async for event in invocation.telemetry()] == []
+                    platform.shut_down()
+        assert "telemetry" not in platform.names
+
+
+async def test_an_error_before_the_first_next_is_an_init_error_in_a_group() -> None:
+    async with FakeLambda() as platform:
+        with pytest.raises(ExceptionGroup) as caught:
+            async with open_extension(**settings(platform)):
+                raise KeyError("setting")
+        assert caught.group_contains(KeyError, depth=1)
+        assert platform.names == ["register", "init/error"]
+        assert platform.calls[-1][1]["errorType"] == "Extension.KeyError"
+
+
+async def test_an_error_after_the_first_next_is_an_exit_error_in_a_group() -> None:
+    async with FakeLambda() as platform:
+        platform.invoke()
+        with pytest.raises(ExceptionGroup) as caught:
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                async for _ in extension:
+                    raise ValueError
+        assert caught.group_contains(ValueError, depth=1)
+        assert platform.names[-1] == "exit/error"
+
+
+async def test_an_error_that_cannot_be_reported_still_propagates(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeLambda() as platform:
+        platform.fail("init/error", error(500))
+        with pytest.raises(ExceptionGroup) as caught:
+            async with open_extension(**settings(platform)):
+                raise KeyError
+        assert caught.group_contains(KeyError, depth=1)
+        assert "could not be reported" in caplog.text
+
+
+async def test_a_platform_that_takes_no_report_does_not_hang_the_error(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeLambda() as platform:
+
+        async def hang(request: httpx.Request) -> httpx.Response:
+            if request.url.path.endswith("error"):
+                await anyio.sleep_forever()
+            return await platform._handle(request)
+
+        client = httpx.AsyncClient(transport=httpx.MockTransport(hang))
+        with anyio.fail_after(5), pytest.raises(ExceptionGroup):
+            async with open_extension(name="x", environment=platform.environment, http_client=client):
+                raise KeyError
+        assert "did not take the report" in caplog.text
+        await client.aclose()
+
+
+@pytest.mark.parametrize("reader", ["events", "batches"])
+async def test_a_failed_platform_ends_the_stream_with_its_error(reader: str) -> None:
+    async with FakeLambda() as platform:
+        platform.fail("event/next", error(500, "InternalServerError"))
+        with anyio.fail_after(5), pytest.raises(ExceptionGroup) as caught:
+            async with open_telemetry(**settings(platform)) as telemetry:
+                async for _ in telemetry if reader == "events" else telemetry.batches():
+                    pass
+        assert caught.group_contains(ContainerError, depth=1)
+
+
+async def test_a_failed_platform_ends_the_invocations_with_its_error_again_and_again() -> None:
+    async with FakeLambda() as platform:
+        platform.fail("event/next", error(500, "InternalServerError"))
+        async with open_extension(**settings(platform)) as extension:
+            for _ in range(2):
+                with anyio.fail_after(5), pytest.raises(ContainerError):
+                    await extension.__anext__()
+        assert platform.names.count("event/next") == 1
+
+
+async def test_a_cancelled_step_loses_no_invocation() -> None:
+    async with FakeLambda() as platform:
+        with anyio.fail_after(5):
+            async with open_extension(**settings(platform)) as extension:
+                with anyio.move_on_after(0.05):
+                    await extension.__anext__()
+                platform.invoke("kept")
+                assert (await extension.__anext__()).request_id == "kept"
+        assert platform.names.count("event/next") == 1
+
+
+async def test_two_tasks_cannot_wait_for_invocations_or_telemetry() -> None:
+    async with FakeLambda() as platform:
+        with anyio.fail_after(5):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(extension.__anext__)
+                    tasks.start_soon(extension.telemetry.__anext__)
+                    await anyio.wait_all_tasks_blocked()
+                    with pytest.raises(anyio.BusyResourceError):
+                        await extension.__anext__()
+                    with pytest.raises(anyio.BusyResourceError):
+                        await extension.telemetry.__anext__()
+                    tasks.cancel_scope.cancel()
+
+
+async def test_events_and_batches_share_one_cursor() -> None:
+    async with FakeLambda() as platform:
+        with anyio.fail_after(5):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                await platform.post([log("a"), log("b"), log("c")], sequence_id="s1")
+                await platform.post([log("d")])
+                await platform.post([])
+                await platform.post([log("e")])
+                telemetry = extension.telemetry
+                first = await telemetry.__anext__()
+                batches = telemetry.batches()
+                rest = await batches.__anext__()
+                second = await batches.__anext__()
+                assert texts([first]) == ["a"]
+                assert (texts(rest.events), rest.sequence_id) == (["b", "c"], "s1")
+                assert texts(second.events) == ["d"]
+                assert telemetry.statistics().delivered_events == 4
+                assert telemetry.statistics().buffered_events == 1
+                assert texts([await telemetry.__anext__()]) == ["e"]
+
+
+async def test_work_past_the_shutdown_deadline_is_cancelled_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeLambda() as platform:
+        finished = False
+        with anyio.fail_after(5):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                await platform.post([log("a"), log("b")])
+                await extension.telemetry.__anext__()
+                platform.shut_down(seconds=0.5)
+                async for _ in extension:
+                    pytest.fail("there was no invocation")
+                await anyio.sleep(60)
+                finished = True
+        assert not finished
+        assert "the shutdown deadline cut the extension off: 1 events delivered, 1 left over" in caplog.text
+
+
+async def test_a_deadline_that_has_passed_already_ends_at_once() -> None:
+    async with FakeLambda() as platform:
+        platform.shut_down(seconds=-1)
+        with anyio.fail_after(3):
+            async with open_telemetry(**settings(platform)) as telemetry:
+                async for _ in telemetry:
+                    pytest.fail("nothing was sent")
+
+
+async def test_leaving_early_says_what_was_left_unread(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeLambda() as platform:
+        with anyio.fail_after(5):
+            async with open_telemetry(**settings(platform)) as telemetry:
+                await platform.post([log("a"), log("b")])
+                async for _ in telemetry:
+                    break
+        assert "telemetry was left unread: 1 events delivered, 1 left over" in caplog.text
+
+
+async def test_a_stalled_consumer_pushes_back_and_what_was_acknowledged_is_kept() -> None:
+    async with FakeLambda() as platform:
+        acknowledged: list[int] = []
+        receiver = ReceiverSettings(max_buffered_batches=2)
+        with anyio.fail_after(10):
+            async with (
+                open_telemetry(receiver=receiver, **settings(platform)) as telemetry,
+                anyio.create_task_group() as tasks,
+            ):
+
+                async def flood() -> None:
+                    for number in range(1000):
+                        if await platform.post([log(str(number))]) == 200:
+                            acknowledged.append(number)
+                        else:
+                            return
+
+                tasks.start_soon(flood)
+                first = await telemetry.__anext__()
+                with anyio.move_on_after(0.3):
+                    await anyio.sleep_forever()
+                assert telemetry.statistics().buffered_events == 2
+                platform.shut_down()
+                with anyio.move_on_after(1.1):
+                    # Stalled through half of the shutdown: what waits in the socket is refused, not lost.
+                    await anyio.sleep_forever()
+                rest = [event async for event in telemetry]
+                tasks.cancel_scope.cancel()
+        assert texts([first, *rest]) == [str(number) for number in acknowledged]
+        assert telemetry.statistics().rejected_batches == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_is_a_clean_shutdown(number: signal.Signals) -> None:
+    async with FakeLambda() as platform:
+        seen: list[Any] = []
+        with anyio.fail_after(5):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                await platform.post([log("a")])
+                async with anyio.create_task_group() as tasks:
+
+                    async def interrupt() -> None:
+                        await platform.waiting.wait()
+                        os.kill(os.getpid(), number)
+
+                    tasks.start_soon(interrupt)
+                    async for _ in extension:
+                        pytest.fail("there was no invocation")
+                assert extension.shutdown is not None
+                assert extension.shutdown.reason == number.name
+                # What the platform says after that changes nothing.
+                platform.shut_down("timeout")
+                platform.invoke()
+                seen.extend([event async for event in extension.telemetry])
+                assert extension.shutdown.reason == number.name
+                with pytest.raises(StopAsyncIteration):
+                    await extension.__anext__()
+        assert texts(seen) == ["a"]
+
+
+async def test_an_invocation_that_comes_after_a_signal_is_not_begun() -> None:
+    async with FakeLambda() as platform:
+        with anyio.fail_after(5):
+            async with open_extension(**settings(platform)) as extension, anyio.create_task_group() as tasks:
+
+                async def interrupt() -> None:
+                    await platform.waiting.wait()
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+                tasks.start_soon(interrupt)
+                async for _ in extension:
+                    pytest.fail("there was no invocation")
+                platform.invoke()
+                await anyio.wait_all_tasks_blocked()
+
+
+async def test_a_second_signal_cancels_what_still_runs() -> None:
+    async with FakeLambda() as platform:
+        with anyio.fail_after(1.5):
+            async with open_extension(**settings(platform)) as extension:
+                os.kill(os.getpid(), signal.SIGTERM)
+                async for _ in extension:
+                    pytest.fail("there was no invocation")
+                os.kill(os.getpid(), signal.SIGTERM)
+                await anyio.sleep(60)
+
+
+async def test_managed_instances_get_telemetry_without_invocations() -> None:
+    async with FakeLambda(initialization_type="lambda-managed-instances") as platform:
+        seen: list[Any] = []
+        with anyio.fail_after(5):
+            async with (
+                open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension,
+                anyio.create_task_group() as tasks,
+            ):
+
+                async def consume() -> None:
+                    async for event in extension.telemetry:
+                        seen.append(event)
+
+                tasks.start_soon(consume)
+                await platform.post([start("r1"), start("r2"), log("a"), report("r1"), report("r2")])
+                platform.shut_down()
+                async for _ in extension:
+                    pytest.fail("there are no INVOKE events here")
+        assert texts(seen) == ["a"]
+        assert len(seen) == 5
+
+
+async def test_an_internal_extension_runs_in_a_thread_of_its_own(anyio_backend: Any) -> None:
+    backend, options = anyio_backend
+    seen: list[str] = []
+
+    async def main() -> None:
+        async with FakeLambda() as platform:
+            platform.invoke("r1")
+            async with open_extension(events=[EventType.INVOKE], **settings(platform)) as extension:
+                async for invocation in extension:
+                    seen.append(invocation.request_id)
+                    break
+
+    def run() -> None:
+        anyio.run(main, backend=backend, backend_options=options)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    await anyio.to_thread.run_sync(thread.join, 10)
+    assert seen == ["r1"]
+
+
+def open_files() -> int:
+    return len(os.listdir("/dev/fd"))  # noqa: PTH208 - a count of names
+
+
+CANCEL_AFTER = [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89]
+
+
+# httpx's own byte stream is an async generator, which trio's collector finds when its request was cancelled.
+@pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("steps", CANCEL_AFTER)
+async def test_cancelled_at_any_step_nothing_is_left(steps: int) -> None:
+    """Cancel after some number of scheduler steps: start-up, iteration and shutdown all come under the knife."""
+    before = open_files()
+    async with FakeLambda() as platform:
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as tasks:
+
+                async def use() -> None:
+                    platform.invoke()
+                    async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                        async for invocation in extension:
+                            await platform.post([log("a"), runtime_done(invocation.request_id)])
+                            async for _ in invocation.telemetry():
+                                pass
+                            platform.shut_down()
+                        async for _ in extension.telemetry:
+                            pass
+
+                tasks.start_soon(use)
+                for _ in range(steps):
+                    await anyio.lowlevel.checkpoint()
+                    await anyio.sleep(0.001)
+                tasks.cancel_scope.cancel()
+        if platform.port:
+            with suppress(OSError):
+                (await anyio.connect_tcp("127.0.0.1", platform.port)).close()  # type: ignore[attr-defined]
+                pytest.fail("the receiver still listens")
+    await anyio.wait_all_tasks_blocked()
+    assert open_files() <= before + 1
+
+
+async def test_the_listener_binds_what_sandbox_localdomain_resolves_to(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def resolve(address: str) -> str:
+        async with FakeLambda() as platform:
+
+            async def getaddrinfo(*_: object, **__: object) -> Any:
+                if address == "slow":
+                    await anyio.sleep_forever()
+                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))]
+
+            monkeypatch.setattr("lambda_extension.telemetry._receiver._RESOLVE_TIMEOUT", 0.05)
+            monkeypatch.setattr("anyio.getaddrinfo", getaddrinfo)
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                assert await platform.post([log("a")]) == 200
+                assert isinstance(extension.telemetry, TelemetryStream)
+                return extension._listener._address  # type: ignore[union-attr,no-any-return]
+
+    assert await resolve("127.0.0.1") == "127.0.0.1"
+    assert await resolve("slow") == "127.0.0.1"
+    assert await resolve("203.0.113.1") == "127.0.0.1"
+    assert "sandbox.localdomain resolves to 203.0.113.1, which cannot be bound" in caplog.text
+
+
+async def test_nothing_is_logged_in_an_ordinary_life(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    async with FakeLambda() as platform:
+        platform.shut_down()
+        async with open_telemetry(**settings(platform)) as telemetry:
+            assert [event async for event in telemetry] == []
+    assert caplog.messages == []
