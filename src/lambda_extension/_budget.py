@@ -1,27 +1,107 @@
-"""Epoch milliseconds, as the platform sends them, to deadlines of the event loop's clock."""
+"""Where the time goes: every margin and every share of time, as sums that a reader can check.
+
+An invocation. Lambda gives a deadline, D; past it the function times out and the environment is reset.
+
+    until D - INVOCATION_MARGIN   the extension may hold the invocation: wait for the function's end, then flush
+    until D                       cancelled code ends, and Lambda is asked for the next event
+
+A shutdown. Lambda gives 2,000 ms; past its deadline the process is killed. The same is assumed after a signal, which
+brings no deadline, and after an error.
+
+    2,000 ms
+    -  300    SHUTDOWN_MARGIN: cancelled code, closing sockets, the interpreter's own end
+    = 1,700   in four phases; what one leaves over goes to the next, so each has a moment at which it ends, not a length
+       850    until 50 %: catch what the platform still sends (it flushes at SHUTDOWN)
+       170    until 60 %: drain, the user's code takes in what was caught
+       425    until 85 %: flush, what was taken in is sent, or put where a later environment finds it
+       255    until 100 %: the hook, the user's own last words
+
+    After an error there is nothing to catch or to drain: the hook has until 90 %, the report to Lambda until 100 %,
+    and in that order, since the platform may end the environment as soon as it is told.
+
+All moments are on the clock of `anyio.current_time()`.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextvars import ContextVar
+from typing import NamedTuple
 
 import anyio
 
+# How much before an invocation's deadline this extension lets go of it, in every loop and runner alike.
+INVOCATION_MARGIN = 0.1
+# What Lambda leaves, for want of a deadline: after a signal, and after an error.
+SHUTDOWN_BUDGET = 2.0
+# What is left of it for cancelled code, for closing what is open, and for the interpreter's own end.
+SHUTDOWN_MARGIN = 0.3
 
-def to_deadline(deadline_ms: float, wall_clock: Callable[[], float]) -> float:
-    """Convert a moment of the wall clock, once, on receipt.
+_CATCH_SHARE = 0.50
+_DRAIN_SHARE = 0.60
+_FLUSH_SHARE = 0.85
+_HOOK_SHARE_AFTER_ERROR = 0.90
+
+# The wall clock, in epoch seconds. The simulator sets another for an extension that runs inside its process, whose
+# clock may jump over a freeze.
+wall_clock: ContextVar[Callable[[], float]] = ContextVar("lambda_extension_wall_clock", default=time.time)
+
+
+class ShutdownPhases(NamedTuple):
+    """Until when each phase of a shutdown may last; see the sum above.
+
+    Attributes:
+        catch: Waiting for what the platform still sends.
+        drain: Taking in what was caught.
+        flush: The last flush.
+        hook: The user's shutdown method; everything else of the user's is cancelled then.
+        report: Telling Lambda of an error, if there is one; the same moment as `hook` where there is none.
+    """
+
+    catch: float
+    drain: float
+    flush: float
+    hook: float
+    report: float
+
+
+def shutdown_phases(deadline: float) -> ShutdownPhases:
+    """Share out what is left from now on.
+
+    Args:
+        deadline: When Lambda kills the process.
+    """
+    now = anyio.current_time()
+    left = max(deadline - SHUTDOWN_MARGIN - now, 0.0)
+    end = now + left
+    return ShutdownPhases(now + left * _CATCH_SHARE, now + left * _DRAIN_SHARE, now + left * _FLUSH_SHARE, end, end)
+
+
+def error_phases(deadline: float | None = None) -> ShutdownPhases:
+    """Share out what is left after an error: nothing is caught or drained any more.
+
+    Args:
+        deadline: When Lambda kills the process, where that is known.
+    """
+    now = anyio.current_time()
+    budget = SHUTDOWN_BUDGET if deadline is None else min(deadline - now, SHUTDOWN_BUDGET)
+    left = max(budget - SHUTDOWN_MARGIN, 0.0)
+    hook = now + left * _HOOK_SHARE_AFTER_ERROR
+    return ShutdownPhases(now, now, hook, hook, now + left)
+
+
+def to_deadline(deadline_ms: float) -> float:
+    """Convert a moment of the wall clock, as the platform sends it, once, on receipt.
 
     A frozen sandbox jumps the wall clock, so what was computed before a freeze means nothing after it.
 
     Args:
         deadline_ms: Epoch milliseconds.
-        wall_clock: Gives the epoch seconds of now.
-
-    Returns:
-        Seconds on the clock of `anyio.current_time()`.
     """
-    return anyio.current_time() + deadline_ms / 1000 - wall_clock()
+    return anyio.current_time() + deadline_ms / 1000 - wall_clock.get()()
 
 
-def shielded(seconds: float) -> anyio.CancelScope:
-    """Make a scope for a last word to the outside world: no outer cancellation, but never longer than `seconds`."""
-    return anyio.CancelScope(shield=True, deadline=anyio.current_time() + max(seconds, 0.0))
+def shielded(until: float) -> anyio.CancelScope:
+    """Make a scope for a last word to the outside world: no outer cancellation, but never beyond a moment."""
+    return anyio.CancelScope(shield=True, deadline=until)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
@@ -71,7 +70,6 @@ class ExtensionClient:
         http_client: An httpx client to use instead of plain connections (httpx takes a third of the start-up, so it
             is imported only with one). Its defaults for time-outs, redirects and base URL do not apply; its transport,
             limits and hooks do.
-        wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
 
     Raises:
         NotInLambdaError: No runtime API is known.
@@ -83,13 +81,11 @@ class ExtensionClient:
         *,
         environment: Environment | None = None,
         http_client: httpx.AsyncClient | None = None,
-        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.environment: Environment = Environment.from_mapping() if environment is None else environment
         address = runtime_api or self.environment.runtime_api
         if not address:
             raise NotInLambdaError
-        self.wall_clock = wall_clock
         self._origin = f"http://{address}"
         self._connections = Connections(address)
         self._http = http_client

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,6 @@ async def open_extension(
     runtime_api: str | None = None,
     environment: Environment | None = None,
     http_client: httpx.AsyncClient | None = None,
-    wall_clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[ExtensionSession]:
     """Register an extension and run it until its `async with` block ends.
 
@@ -54,7 +52,6 @@ async def open_extension(
         runtime_api: `host:port` of the API; by default that of the environment.
         environment: The environment's variables; by default those of this process.
         http_client: An httpx client to use instead of plain connections; it stays open.
-        wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
 
     Raises:
         NotInLambdaError: No runtime API is known.
@@ -72,7 +69,6 @@ async def open_extension(
         runtime_api=runtime_api,
         environment=environment,
         http_client=http_client,
-        wall_clock=wall_clock,
     ) as session:
         yield session
 
@@ -87,7 +83,6 @@ async def open_telemetry(
     runtime_api: str | None = None,
     environment: Environment | None = None,
     http_client: httpx.AsyncClient | None = None,
-    wall_clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[TelemetryStream]:
     """Register an extension that only takes in telemetry, and give its stream.
 
@@ -102,7 +97,6 @@ async def open_telemetry(
         runtime_api: `host:port` of the API; by default that of the environment.
         environment: The environment's variables; by default those of this process.
         http_client: An httpx client to use instead of plain connections; it stays open.
-        wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
 
     Raises:
         NotInLambdaError: No runtime API is known.
@@ -120,7 +114,6 @@ async def open_telemetry(
         runtime_api=runtime_api,
         environment=environment,
         http_client=http_client,
-        wall_clock=wall_clock,
     ) as session:
         assert session._listener is not None
         session._listener.before_read = session._poll_on
@@ -140,7 +133,6 @@ async def open_session(
     runtime_api: str | None = None,
     environment: Environment | None = None,
     http_client: httpx.AsyncClient | None = None,
-    wall_clock: Callable[[], float] = time.time,
 ) -> AsyncGenerator[ExtensionSession]:
     """Do what `open_extension` says; with `default_telemetry`, None subscribes to the default."""
     wanted = None if events is None else tuple(events)
@@ -154,7 +146,7 @@ async def open_session(
 
     if telemetry is None and default_telemetry:
         telemetry = TelemetrySubscription()
-    client = ExtensionClient(runtime_api, environment=environment, http_client=http_client, wall_clock=wall_clock)
+    client = ExtensionClient(runtime_api, environment=environment, http_client=http_client)
     async with client:
         if registering is not None:
             client._connections.take_over(registering)

@@ -24,7 +24,14 @@ from lambda_extension._api._models import (
     ShutdownEvent,
     TelemetrySubscription,
 )
-from lambda_extension._budget import shielded, to_deadline
+from lambda_extension._budget import (
+    INVOCATION_MARGIN,
+    SHUTDOWN_BUDGET,
+    SHUTDOWN_MARGIN,
+    shielded,
+    to_deadline,
+    wall_clock,
+)
 from lambda_extension._environment import Environment
 from lambda_extension._exceptions import LambdaExtensionError, TelemetryNotSupportedError
 from lambda_extension.telemetry import (
@@ -37,14 +44,8 @@ from lambda_extension.telemetry._receiver import Listener
 
 logger = logging.getLogger("lambda_extension")
 
-# Lambda kills at the deadline; what is left of the time is for cancelled code, connections, and the interpreter's end.
-_SHUTDOWN_MARGIN = 0.2
-# A signal carries no deadline; this is what a SHUTDOWN event usually leaves.
-_SIGNAL_BUDGET = 2.0
 # How long the last words (error reports, the end of the receiver) may take once nothing else may.
 _LAST_WORDS = 0.5
-# How much before an invocation's deadline waiting for its telemetry ends.
-_INVOCATION_MARGIN = 0.1
 
 
 class InvocationOutcome(Enum):
@@ -128,7 +129,7 @@ class _InvocationTelemetry(AsyncIterator[TelemetryEvent]):
             self._end(InvocationOutcome.UNAVAILABLE)
         if self._stream.has_event:
             return self._checked(await self._stream.__anext__())
-        deadline = self._invocation.deadline - _INVOCATION_MARGIN
+        deadline = self._invocation.deadline - INVOCATION_MARGIN
         event: TelemetryEvent | None = None
         with anyio.CancelScope(deadline=min(deadline, self._limit)):
             try:
@@ -217,7 +218,7 @@ class ExtensionSession:
                 raise StopAsyncIteration from None
         self._polling = False
         stream = None if self._listener is None or not self._listener.available else self._listener.stream
-        return Invocation(event, to_deadline(event.deadline_ms, self.client.wall_clock), stream)
+        return Invocation(event, to_deadline(event.deadline_ms), stream)
 
     async def _open_listener(
         self, subscription: TelemetrySubscription | LogsSubscription, settings: ReceiverSettings, *, required: bool
@@ -284,7 +285,7 @@ class ExtensionSession:
     def _begin_shutdown(self, event: ShutdownEvent) -> None:
         if self.shutdown is not None:
             return
-        deadline = to_deadline(event.deadline_ms, self.client.wall_clock) - _SHUTDOWN_MARGIN
+        deadline = to_deadline(event.deadline_ms) - SHUTDOWN_MARGIN
         self.shutdown = Shutdown(event=event, deadline=deadline)
         self._tasks.cancel_scope.deadline = min(self._tasks.cancel_scope.deadline, deadline)
         self._events.close()
@@ -299,7 +300,7 @@ class ExtensionSession:
                     # Asked twice: whatever still runs is cancelled.
                     self._tasks.cancel_scope.deadline = -math.inf
                     return
-                deadline_ms = int((self.client.wall_clock() + _SIGNAL_BUDGET) * 1000)
+                deadline_ms = int((wall_clock.get()() + SHUTDOWN_BUDGET) * 1000)
                 reason = ShutdownReason(signal.Signals(number).name)
                 self._begin_shutdown(ShutdownEvent(deadline_ms=deadline_ms, shutdown_reason=reason))
 
@@ -308,7 +309,7 @@ class ExtensionSession:
         if self._reported:
             return
         self._reported = True
-        with shielded(_LAST_WORDS) as scope:
+        with shielded(anyio.current_time() + _LAST_WORDS) as scope:
             try:
                 if self._past_init:
                     await self.client.exit_error(error)
@@ -323,7 +324,7 @@ class ExtensionSession:
         """Stop taking telemetry, close the streams, and say what is left over."""
         if self._listener is None:
             return
-        with shielded(_LAST_WORDS):
+        with shielded(anyio.current_time() + _LAST_WORDS):
             await self._listener.stop(None)
         self._listener.close()
         self._log_left_over(self._listener)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -32,7 +30,6 @@ async def run_logs(
     runtime_api: str | None = None,
     environment: Environment | None = None,
     http_client: httpx.AsyncClient | None = None,
-    wall_clock: Callable[[], float] = time.time,
 ) -> None:
     """Run a logs extension until SHUTDOWN, SIGTERM or SIGINT: `run_telemetry` on the Logs API. Warns of deprecation.
 
@@ -50,7 +47,6 @@ async def run_logs(
         runtime_api: `host:port` of the API; by default that of the environment.
         environment: The environment's variables; by default those of this process.
         http_client: An httpx client for Lambda's APIs to use instead of an own one; it stays open.
-        wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
 
     Raises:
         TypeError: The object has none of the methods.
@@ -70,5 +66,4 @@ async def run_logs(
         runtime_api=runtime_api,
         environment=environment,
         http_client=http_client,
-        wall_clock=wall_clock,
     )

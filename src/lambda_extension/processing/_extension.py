@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import anyio
@@ -48,7 +47,6 @@ async def run(
     runtime_api: str | None = None,
     environment: Environment | None = None,
     http_client: httpx.AsyncClient | None = None,
-    wall_clock: Callable[[], float] = time.time,
 ) -> None:
     """Run an extension until SHUTDOWN, SIGTERM or SIGINT.
 
@@ -63,7 +61,6 @@ async def run(
         runtime_api: `host:port` of the API; by default that of the environment.
         environment: The environment's variables; by default those of this process.
         http_client: An httpx client to use instead of plain connections; it stays open.
-        wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
 
     Raises:
         TypeError: The object has none of the methods.
@@ -83,7 +80,6 @@ async def run(
         runtime_api=runtime_api,
         environment=environment,
         http_client=http_client,
-        wall_clock=wall_clock,
     ) as session:
         try:
             if init is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
@@ -11,6 +10,7 @@ import anyio
 import anyio.abc
 
 from lambda_extension._api._enums import EventType, LogsSchemaVersion, ShutdownReason, TelemetryType
+from lambda_extension._budget import INVOCATION_MARGIN, wall_clock
 from lambda_extension._session._open import open_session
 from lambda_extension.telemetry import PlatformRuntimeDone
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lambda_extension")
 
-# How much before an invocation's deadline it is let go, whatever the policy says.
-_INVOCATION_MARGIN = 0.1
 # What the last flush leaves of a shutdown's time to the processor's own end.
 _SHUTDOWN_MARGIN = 0.5
 # Ends of invocations that may come before their INVOKE is seen: one, and never this many.
@@ -78,7 +76,6 @@ async def run_telemetry(
     runtime_api: str | None = None,
     environment: Environment | None = None,
     http_client: httpx.AsyncClient | None = None,
-    wall_clock: Callable[[], float] = time.time,
 ) -> None:
     """Run a telemetry extension until SHUTDOWN, SIGTERM or SIGINT.
 
@@ -97,7 +94,6 @@ async def run_telemetry(
         runtime_api: `host:port` of the API; by default that of the environment.
         environment: The environment's variables; by default those of this process.
         http_client: An httpx client for Lambda's APIs to use instead of an own one; it stays open.
-        wall_clock: Gives epoch seconds; only a simulator has reason to pass another.
 
     Raises:
         TypeError: The object has none of the methods.
@@ -117,7 +113,6 @@ async def run_telemetry(
         runtime_api=runtime_api,
         environment=environment,
         http_client=http_client,
-        wall_clock=wall_clock,
     )
 
 
@@ -179,7 +174,7 @@ class _Run:
         self, session: ExtensionSession, policy: FlushPolicy, methods: dict[str, Any], *, sees_ends: bool
     ) -> None:
         self._session = session
-        self._wall_clock = session.client.wall_clock
+        self._wall_clock = wall_clock.get()
         self._schedule = policy.begin(self._wall_clock())
         self._process = _processing(methods)
         self._processor_flush = methods["flush"] or _nothing
@@ -249,7 +244,7 @@ class _Run:
             began = anyio.current_time()
             now = self._wall_clock()
             decision = self._schedule.invocation_started(now, invocation.event.deadline_ms / 1000)
-            with anyio.CancelScope(deadline=invocation.deadline - _INVOCATION_MARGIN):
+            with anyio.CancelScope(deadline=invocation.deadline - INVOCATION_MARGIN):
                 await self._obey(decision, invocation.request_id)
             self._count_hold(invocation, anyio.current_time() - began)
         assert self._session.shutdown is not None
