@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -20,6 +21,8 @@ nox.options.sessions = [
     "bench",
     "emulator",
     "browser",
+    "audit",
+    "tests_lowest",
     "tests",
     "coverage",
 ]
@@ -27,6 +30,8 @@ nox.options.sessions = [
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ".[trio,uvloop]"
+EVERYTHING = f".[{','.join(PROJECT['project']['optional-dependencies'])}]"
+LICENSES = "MIT;BSD;Apache;MPL;PSF"
 CI_BENCH = ["--quick", "--only", "startup,growth", "--contestants", "floor,asyncio,trio"]
 
 
@@ -54,6 +59,34 @@ def tests(session: nox.Session) -> None:
     session.install("-e", EXTRAS, *groups("tests"))
     # Most of a test's time is waiting, for a simulated Lambda or a subprocess: more of them than cores.
     session.run("coverage", "run", "-m", "pytest", "-n", "4", "-m", "not emulator and not browser", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0], venv_backend="uv")
+def tests_lowest(session: nox.Session) -> None:
+    """Run the tests on the oldest direct dependencies that pyproject.toml allows."""
+    session.install("--resolution", "lowest-direct", "-e", EVERYTHING, *groups("tests"))
+    session.run("pytest", "-q", "-n", "4", "-m", "not emulator and not browser", *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Check the licences of all that users may install, and that none of it has a known vulnerability."""
+    session.install("-e", EVERYTHING, "pip-licenses>=5")
+    own = ["pip-licenses", "prettytable", "wcwidth", "tomli"]
+    session.run(
+        "pip-licenses", "--from=mixed", "--partial-match", f"--allow-only={LICENSES}", "--ignore-packages", *own
+    )
+    session.install("pip-audit>=2.7")
+    report = Path(session.create_tmp()) / "audit.json"
+    report.unlink(missing_ok=True)
+    # It exits with 1 where it found something, and where a package is not in the advisory database, so look closer.
+    session.run("pip-audit", "-f", "json", "-o", str(report), "--progress-spinner", "off", success_codes=[0, 1])
+    found = json.loads(report.read_text())["dependencies"] if report.exists() else []
+    known = [package for package in found if "skip_reason" not in package]
+    if not known:
+        session.warn("no advisory database can be reached here: known vulnerabilities were not looked for")
+    if vulnerable := [package for package in known if package["vulns"]]:
+        session.error(json.dumps(vulnerable, indent=2))
 
 
 @nox.session
@@ -104,6 +137,10 @@ def package(session: nox.Session) -> None:
     session.run("python", "-m", "build", "--outdir", str(out))
     artifacts = sorted(str(path) for path in out.iterdir())
     session.run("twine", "check", "--strict", *artifacts)
+    session.install("pytest>=8.3")
+    # Without the project's own settings, which are for plugins that are not here.
+    test = ["-c", os.devnull, "--rootdir", ".", "tests/house/test_distribution.py"]
+    session.run("pytest", "-q", "-p", "no:cacheprovider", *test, env={"DISTRIBUTION": str(out)})
     (wheel,) = out.glob("*.whl")
     empty = Path(session.create_tmp()) / "empty"
     shutil.rmtree(empty, ignore_errors=True)
