@@ -1,141 +1,235 @@
-"""The commands and their options."""
+"""The commands and their options; what they run is imported when they run."""
 
 from __future__ import annotations
 
-import functools
+import io
 import json
+import signal
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-import anyio
-import attrs
 import click
-from rich.console import Console
-from rich.progress import Progress
 
-from lambda_extension.cli._doctor import Check, examine
-from lambda_extension.cli._faults import HELP, parse_fault
-from lambda_extension.cli._report import figures_of, print_outcome
-from lambda_extension.cli._run import Outcome, Plan, Tally, run
-from lambda_extension.simulator import Entry, Fault, Timeline
+from lambda_extension.cli._faults import HELP
+from lambda_extension.cli._options import EnvironmentType, FaultType, FunctionType, OutputType, environment_of
+
+if TYPE_CHECKING:
+    from lambda_extension.cli._setup import Setup
 
 __all__ = ["commands"]
 
-# Shorter runs end before anybody has read the bar.
-_LONG_RUN = 20
+Command = TypeVar("Command", bound=Callable[..., Any])
 
-EXTENSION = click.argument("extension", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, to stdout.")
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_LAYER = click.Path(exists=True, path_type=Path)
+
+_SETUP = [
+    click.argument("extensions", nargs=-1, type=_FILE, metavar="[EXTENSION]..."),
+    click.option("--layer", "layers", multiple=True, type=_LAYER, metavar="DIR|ZIP", help="A layer, laid under /opt."),
+    click.option(
+        "--function",
+        type=FunctionType(),
+        metavar="MODULE:FUNCTION|BOOTSTRAP",
+        help="A Python handler, run by awslambdaric, or an executable that is the runtime; else a stand-in.",
+    ),
+    click.option("--handler", metavar="NAME", help="What a bootstrap is told; without one, a Python handler to run."),
+    click.option(
+        "--env",
+        "variables",
+        multiple=True,
+        type=EnvironmentType(),
+        metavar="NAME[=VALUE]",
+        help="A variable of function and extensions; without a value, as it is set here.",
+    ),
+    click.option(
+        "--env-file", "env_files", multiple=True, type=_FILE, metavar="FILE", help="Variables, NAME=VALUE a line."
+    ),
+    click.option(
+        "--mode",
+        type=click.Choice(["on-demand", "snap-start", "managed-instances"]),
+        default="on-demand",
+        show_default=True,
+    ),
+    click.option("--concurrency", type=click.IntRange(1), default=1, show_default=True, help="With managed-instances."),
+    click.option("--memory", type=click.IntRange(128, 10_240), default=128, show_default=True, help="In MB."),
+    click.option(
+        "--log-format", type=click.Choice(["Text", "JSON"]), help="Of the function's log; default: the mode's."
+    ),
+    click.option("--freeze", is_flag=True, help="Stop the processes between invocations, as Lambda does."),
+    click.option(
+        "--timeout", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Of the function, seconds."
+    ),
+    click.option("--telemetry-out", type=OutputType(), metavar="FILE", help="Write every telemetry event, one a line."),
+]
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, to stdout.")
 
 
-class _FaultType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
-    name = "fault"
+def _setup_options(command: Command) -> Command:
+    for option in reversed(_SETUP):
+        command = option(command)
+    return command
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fault:
+
+class _Commands(click.Group):
+    """The group, which says what is wrong in lines that end between words, and never by a traceback."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
-            return parse_fault(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+            return super().main(*arguments, **{**options, "standalone_mode": False})
+        except click.ClickException as error:
+            _complain(error)
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            sys.exit(128 + signal.SIGINT)
 
 
-@click.group()
+def _complain(error: click.ClickException) -> None:
+    from lambda_extension.cli._terminal import Terminal  # rich, which needs a while
+
+    terminal = Terminal(stderr=True)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        terminal.paragraph((f"{context.get_usage()} ({context.command_path} --help says more)", "dim"))
+    terminal.paragraph(("error:", "bold red"), (error.format_message(), ""))
+
+
+@click.group(cls=_Commands, context_settings={"max_content_width": 120})
 @click.version_option(package_name="lambda-extension")
 def commands() -> None:
     """Run and examine AWS Lambda extensions on this machine: no AWS account, no Docker, no root."""
 
 
 @commands.command()
-@EXTENSION
-@click.option("--handler", metavar="MODULE:FUNCTION", help="A Python handler, run by awslambdaric; else a stand-in.")
+@_setup_options
 @click.option("--invocations", type=click.IntRange(1), default=3, show_default=True)
-@click.option("--concurrency", type=click.IntRange(1), default=1, show_default=True, help="With managed-instances.")
-@click.option(
-    "--mode",
-    type=click.Choice(["on-demand", "snap-start", "managed-instances"]),
-    default="on-demand",
-    show_default=True,
-)
+@click.option("--interval", type=click.FloatRange(0), default=0.0, help="Seconds between two invocations.")
 @click.option("--event", type=click.File("rb"), help="A JSON file: the payload of each invocation.")
-@click.option("--freeze", is_flag=True, help="Stop the processes between invocations, as Lambda does.")
-@click.option("--timeout", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Of the function, seconds.")
-@click.option("--fault", "faults", multiple=True, type=_FaultType(), help=HELP)
-@click.option("--telemetry-out", type=click.File("w"), help="Write every telemetry event there, one per line.")
-@click.option("--timeline", type=click.Path(dir_okay=False, path_type=Path), help="Write a page that shows the run.")
-@click.option("--trace", type=click.Path(dir_okay=False, path_type=Path), help="Write the run for Perfetto.")
-@JSON
+@click.option("--trace-header", metavar="TEXT", help="X-Amzn-Trace-Id of each invocation.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    type=FaultType(),
+    metavar="FAULT",
+    help=HELP,
+)
+@click.option("--timeline", type=OutputType(), metavar="FILE", help="Write a page that shows the run.")
+@click.option("--trace", type=OutputType(), metavar="FILE", help="Write the run for Perfetto.")
+@_JSON
 def simulate(
     *,
-    extension: Path,
+    invocations: int,
+    interval: float,
     event: IO[bytes] | None,
-    telemetry_out: IO[str] | None,
+    trace_header: str | None,
+    telemetry_out: Path | None,
     timeline: Path | None,
     trace: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run EXTENSION beside a function, print what it prints, then what it cost and the rules that it broke.
+    """Run each EXTENSION beside a function, print what it prints, then what it cost and the rules that it broke.
 
-    EXTENSION is an executable as Lambda would start it, or a .py file, which this Python runs. The exit code is 1 when
-    the extension failed.
+    EXTENSION is an executable as Lambda would start it, or a .py file, which this Python runs unless it begins with #!.
+    The exit code is 1 when an extension failed, and 3 when only the function did.
     """
+    payload = _payload(event)
+    import anyio
+
+    from lambda_extension.cli._run import Plan
+    from lambda_extension.cli._simulate import Output, simulate as simulate_
+
+    output = Output(telemetry=telemetry_out, timeline=timeline, trace=trace, as_json=as_json)
+    with _setup(**options) as setup:
+        plan = Plan(setup=setup, invocations=invocations, interval=interval, payload=payload, trace_header=trace_header)
+        with _explained():
+            code = anyio.run(simulate_, plan, output)
+    sys.exit(code)
+
+
+@contextmanager
+def _setup(
+    *,
+    extensions: tuple[Path, ...],
+    layers: tuple[Path, ...],
+    function: str | None,
+    handler: str | None,
+    variables: tuple[tuple[str, str], ...],
+    env_files: tuple[Path, ...],
+    **options: Any,
+) -> Iterator[Setup]:
+    """Check the options of an environment, lay its layers out, and say what may be missing."""
     if options["concurrency"] > 1 and options["mode"] != "managed-instances":
         msg = "one environment runs one invocation at a time, except with --mode managed-instances"
         raise click.UsageError(msg)
-    if options["handler"] is not None and ":" not in options["handler"]:
-        msg = f"{options['handler']!r} is not of the form module:function"
-        raise click.BadParameter(msg, param_hint="--handler")
-    plan = Plan(extension=extension.absolute(), payload=_payload(event), **options)
-    output = _Output(telemetry=telemetry_out, timeline=timeline, trace=trace, as_json=as_json)
+    if function is None and handler is not None:
+        function, handler = handler, None
+        if ":" not in function:
+            msg = f"{function!r} is not of the form module:function, and there is no --function that it is told to"
+            raise click.BadParameter(msg, param_hint="--handler")
+    environment = environment_of(variables, env_files)
+    from lambda_extension.cli._layers import LayerError, laid_out, specs_of
+    from lambda_extension.cli._setup import Setup, command_of
+    from lambda_extension.simulator import ExtensionSpec
+
+    with ExitStack() as stack:
+        try:
+            root = stack.enter_context(laid_out(layers))
+        except LayerError as error:
+            raise click.BadParameter(str(error), param_hint="--layer") from None
+        if not extensions and not layers:
+            msg = "name an EXTENSION or a --layer"
+            raise click.UsageError(msg)
+        own = [ExtensionSpec(command_of(path.absolute()), name=path.name) for path in extensions]
+        setup = Setup(
+            extensions=[*own, *specs_of(root)], function=function, handler=handler, environment=environment, **options
+        )
+        _check(setup)
+        yield setup
+
+
+def _check(setup: Setup) -> None:
+    """Find out before anything runs whether it can, and say what may be missing."""
+    from lambda_extension.cli._setup import unpassed
+    from lambda_extension.cli._terminal import Terminal
+
     try:
-        failed = anyio.run(_simulate, plan, output)
+        setup.simulator(lambda _: None)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     except ModuleNotFoundError as error:
         if error.name != "awslambdaric":
             raise
         raise click.ClickException(str(error)) from None
-    sys.exit(failed)
+    terminal = Terminal(stderr=True)
+    for file, name in unpassed(setup.files, setup.environment):
+        notice = f"{file} names {name}, which is set here but not passed on: --env {name} passes it"
+        terminal.paragraph(("notice:", "bold yellow"), (notice, ""))
 
 
-@attrs.frozen(kw_only=True)
-class _Output:
-    """Where the outcome of a run goes."""
-
-    telemetry: IO[str] | None
-    timeline: Path | None
-    trace: Path | None
-    as_json: bool
-
-    def write(self, outcome: Outcome, spans: Timeline) -> None:
-        if self.timeline is not None:
-            page = spans.html(outcome.plan.name, figures=figures_of(outcome), findings=outcome.findings)
-            self.timeline.write_text(page, encoding="utf-8")
-        if self.trace is not None:
-            self.trace.write_text(spans.trace(), encoding="utf-8")
-        if self.as_json:
-            click.echo(json.dumps(outcome.as_dict(), indent=2))
-        else:
-            print_outcome(outcome, Console())
-
-
-async def _simulate(plan: Plan, output: _Output) -> int:
-    """Run, tell, and return the exit code."""
-    spans, errors = Timeline(), Console(stderr=True)
-    with ExitStack() as stack:
-        advance: Any = _nothing
-        if plan.invocations >= _LONG_RUN and errors.is_terminal:
-            bar = stack.enter_context(Progress(console=errors, transient=True))
-            advance = functools.partial(bar.advance, bar.add_task("invocations", total=plan.invocations))
-
-        def watch(entry: Entry) -> None:
-            if output.timeline or output.trace:
-                spans.add(entry)
-            if entry.kind == "output" and entry.who != "runtime":
-                click.echo(f"[{entry.who}] {entry.detail['text']}", err=output.as_json)
-
-        outcome = await run(plan, Tally(output.telemetry), watch, advance=advance)
-    output.write(outcome, spans)
-    return 0 if outcome.ok else 1
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the system refuses into a message."""
+    try:
+        yield
+    except OSError as error:
+        problem: BaseException = error
+    except BaseExceptionGroup as group:
+        problem = group
+        while isinstance(problem, BaseExceptionGroup) and len(problem.exceptions) == 1:
+            problem = problem.exceptions[0]
+        if not isinstance(problem, OSError):
+            raise
+    else:
+        return
+    # A reader that left is click's to deal with.
+    raise problem if isinstance(problem, BrokenPipeError) else click.ClickException(str(problem)) from None
 
 
 def _payload(event: IO[bytes] | None) -> Any:
@@ -148,28 +242,13 @@ def _payload(event: IO[bytes] | None) -> Any:
         raise click.BadParameter(msg, param_hint="--event") from None
 
 
-def _nothing() -> None:
-    """Advance no bar."""
-
-
 @commands.command()
-@EXTENSION
-@JSON
+@click.argument("extension", type=_LAYER)
+@_JSON
 def doctor(*, extension: Path, as_json: bool) -> None:
     """Check EXTENSION for what goes wrong in real deployments; the exit code is 1 when a check fails."""
-    sys.exit(anyio.run(_examine, extension.absolute(), as_json))
+    import anyio
 
+    from lambda_extension.cli._examine import examine
 
-async def _examine(extension: Path, as_json: bool) -> int:
-    checks: list[Check] = []
-    console = Console()
-    colours = {"pass": "green", "fail": "bold red", "warn": "yellow", "skip": "dim"}
-    async for check in examine(extension):
-        checks.append(check)
-        if not as_json:
-            console.print(f"[{colours[check.verdict]}]{check.verdict}[/]  {check.name}: ", end="")
-            console.print(check.reason, markup=False, highlight=False)
-    ok = all(check.verdict != "fail" for check in checks)
-    if as_json:
-        click.echo(json.dumps({"ok": ok, "checks": [attrs.asdict(check) for check in checks]}, indent=2))
-    return 0 if ok else 1
+    sys.exit(anyio.run(examine, extension.absolute(), as_json))

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import attrs
 
-from lambda_extension.cli._run import command_of
+from lambda_extension.cli._setup import command_of
 from lambda_extension.simulator import (
     DeliveryFault,
     Entry,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from lambda_extension.simulator import ClockJump, DeliveryFault, Fault, Flood, KillFault, RouteFault
+from lambda_extension import simulator
+
+if TYPE_CHECKING:
+    from lambda_extension.simulator import Fault
 
 __all__ = ["HELP", "ROUTES", "parse_fault"]
 
@@ -39,34 +42,36 @@ def parse_fault(text: str) -> Fault:
 
 
 def _delay(_: str, arguments: list[str], nth: int | None) -> Fault:
-    return RouteFault(route=_one_of(arguments[0], ROUTES), action="delay", seconds=_seconds(arguments[1]), nth=nth)
+    return simulator.RouteFault(
+        route=_one_of(arguments[0], ROUTES), action="delay", seconds=_seconds(arguments[1]), nth=nth
+    )
 
 
 def _error(_: str, arguments: list[str], nth: int | None) -> Fault:
     status = _number(arguments[1], 400) if len(arguments) > 1 else 500
-    return RouteFault(route=_one_of(arguments[0], ROUTES), action="error", status=status, nth=nth)
+    return simulator.RouteFault(route=_one_of(arguments[0], ROUTES), action="error", status=status, nth=nth)
 
 
 def _reset(_: str, arguments: list[str], nth: int | None) -> Fault:
-    return RouteFault(route=_one_of(arguments[0], ROUTES), action="reset", nth=nth)
+    return simulator.RouteFault(route=_one_of(arguments[0], ROUTES), action="reset", nth=nth)
 
 
 def _delivery(action: str, _: list[str], nth: int | None) -> Fault:
-    return DeliveryFault(action=action, nth=nth)  # type: ignore[arg-type]  # the table's keys
+    return simulator.DeliveryFault(action=action, nth=nth)  # type: ignore[arg-type]  # the table's keys
 
 
 def _kill(_: str, arguments: list[str], nth: int | None) -> Fault:
     phase = _one_of(arguments[1], PHASES) if len(arguments) > 1 else "invoke"
-    return KillFault(participant=arguments[0], phase=phase, nth=nth or 1)  # type: ignore[arg-type]  # just checked
+    return simulator.KillFault(participant=arguments[0], phase=phase, nth=nth or 1)  # type: ignore[arg-type]  # just checked
 
 
 def _clock(_: str, arguments: list[str], nth: int | None) -> Fault:
-    return ClockJump(seconds=_seconds(arguments[0]), nth=nth or 1)
+    return simulator.ClockJump(seconds=_seconds(arguments[0]), nth=nth or 1)
 
 
 def _flood(_: str, arguments: list[str], nth: int | None) -> Fault:
     seconds = _seconds(arguments[1]) if len(arguments) > 1 else 1.0
-    return Flood(per_second=_number(arguments[0], 1), seconds=seconds, nth=nth or 1)
+    return simulator.Flood(per_second=_number(arguments[0], 1), seconds=seconds, nth=nth or 1)
 
 
 _FORMS: Final[dict[str, tuple[int, int, Callable[[str, list[str], int | None], Fault]]]] = {

@@ -110,6 +110,8 @@ class Sandbox:
             spec = ExtensionSpec(InProcessRuntime(self))
         else:
             argv, handler = function_argv(function)
+            if argv[-1] != handler:  # a bootstrap is told what is configured
+                handler = self.settings.about.handler
             root = str(Path.cwd())
             environment = self.settings.runtime_environment(self._api, handler, root)
             spec = ExtensionSpec(argv)

@@ -1,0 +1,104 @@
+"""Layers as Lambda lays them under /opt: folders or zip files, in order, later ones over earlier ones."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from lambda_extension.cli._setup import search_path
+from lambda_extension.simulator import ExtensionSpec
+
+__all__ = ["LayerError", "extension_files", "laid_out", "layer_environment", "specs_of", "unpack"]
+
+# Four times what Lambda takes: enough to say what is wrong with a layer, too little to fill a disk.
+_MOST_BYTES: Final = 1024**3
+
+
+class LayerError(Exception):
+    """A layer that cannot be unpacked; the message says why."""
+
+
+def unpack(layer: Path, into: Path) -> None:
+    """Lay a layer over what is in `into`; modes and symbolic links are kept.
+
+    Raises:
+        LayerError: It is no folder and no zip file, or would be written outside of `into`, or is larger than 1 GiB.
+        OSError: It cannot be read.
+    """
+    if layer.is_dir():
+        shutil.copytree(layer, into, symlinks=True, dirs_exist_ok=True)
+        return
+    try:
+        with zipfile.ZipFile(layer) as archive:
+            entries = archive.infolist()
+            if sum(entry.file_size for entry in entries) > _MOST_BYTES:
+                msg = f"{layer.name} is larger than 1 GiB when unpacked; Lambda takes 250 MB in all"
+                raise LayerError(msg)
+            for entry in entries:
+                _extract(archive, entry, into)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:  # RuntimeError: it has a password
+        msg = f"{layer.name} is no layer: {error}"
+        raise LayerError(msg) from None
+
+
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, into: Path) -> None:
+    name = PurePosixPath(entry.filename)
+    target = into / name
+    if name.is_absolute() or ".." in name.parts or not target.parent.resolve().is_relative_to(into.resolve()):
+        msg = f"{Path(archive.filename or '').name} has an entry that leads out of the layer: {entry.filename!r}"
+        raise LayerError(msg)
+    if entry.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    mode = entry.external_attr >> 16
+    if stat.S_ISLNK(mode):
+        target.symlink_to(os.fsdecode(archive.read(entry)))
+        return
+    with archive.open(entry) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    target.chmod(stat.S_IMODE(mode) or 0o644)
+
+
+def extension_files(root: Path) -> list[Path]:
+    """Return what Lambda starts of what lies under /opt: every entry of extensions/ that is not a folder."""
+    folder = root / "extensions"
+    return sorted(path for path in folder.iterdir() if not path.is_dir()) if folder.is_dir() else []
+
+
+def layer_environment(root: Path) -> dict[str, str]:
+    """Return the search paths that Lambda gives to processes of a layer that lies in `root` instead of /opt."""
+    libraries = filter(None, (str(root / "lib"), os.environ.get("LD_LIBRARY_PATH")))
+    return {
+        "PATH": os.pathsep.join([search_path(), str(root / "bin")]),
+        "LD_LIBRARY_PATH": os.pathsep.join(libraries),
+    }
+
+
+def specs_of(root: Path) -> list[ExtensionSpec]:
+    """Return the extensions of what lies in `root`, each run as Lambda does: by itself alone."""
+    environment = layer_environment(root)
+    return [ExtensionSpec([str(path)], name=path.name, environment=environment) for path in extension_files(root)]
+
+
+@contextmanager
+def laid_out(layers: Sequence[Path]) -> Iterator[Path]:
+    """Unpack layers into one folder, which is gone afterwards.
+
+    Raises:
+        LayerError: One cannot be unpacked.
+        OSError: One cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="lambda-extension-") as folder:
+        root = Path(folder).resolve()
+        for layer in layers:
+            unpack(layer, root)
+        yield root

@@ -1,0 +1,105 @@
+"""Types of options: what users type, checked before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lambda_extension.cli._faults import parse_fault
+
+__all__ = ["EnvironmentType", "FaultType", "FunctionType", "OutputType", "environment_of"]
+
+
+class FaultType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
+    """Something that is to go wrong."""
+
+    name = "fault"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it."""
+        try:
+            return parse_fault(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class OutputType(click.Path):
+    """A file to be written: that its folder is missing is found before the run, not after it."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check the file and its folder."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.absolute().parent.is_dir():
+            self.fail(f"there is no folder {str(path.parent)!r} to write {path.name!r} into", param, ctx)
+        return path
+
+
+class EnvironmentType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # as above
+    """A variable with its value, or the name of one that is set outside."""
+
+    name = "variable"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Read it."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = value.partition("=")
+        if not name:
+            self.fail(f"{value!r} is not of the form NAME=VALUE", param, ctx)
+        if equals:
+            return name, text
+        if name not in os.environ:
+            self.fail(f"{name} is not set outside: give it a value by {name}=VALUE", param, ctx)
+        return name, os.environ[name]
+
+
+class FunctionType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # as above
+    """A Python handler, or an executable that is a runtime."""
+
+    name = "function"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it; the path of an executable absolute."""
+        path = Path(value)
+        if path.is_file():
+            return str(path.absolute())
+        if path.is_dir() and (path / "bootstrap").is_file():
+            return str((path / "bootstrap").absolute())
+        if ":" not in value:
+            self.fail(f"{value!r} is neither MODULE:FUNCTION nor the path of a bootstrap", param, ctx)
+        return str(value)
+
+
+def environment_of(variables: Sequence[tuple[str, str]], files: Sequence[Path]) -> Mapping[str, str]:
+    """Put variables of files and of options together; options overrule files, later ones earlier ones.
+
+    Raises:
+        click.BadParameter: A file has a line that is no variable.
+    """
+    found: dict[str, str] = {}
+    for path in files:
+        found |= _read_file(path)
+    return found | dict(variables)
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    from dotenv.parser import parse_stream  # part of the extra, and rarely needed
+
+    found = {}
+    with path.open(encoding="utf-8") as file:
+        for binding in parse_stream(file):
+            if binding.error or (binding.key is not None and binding.value is None):
+                msg = (
+                    f"{path.name}, line {binding.original.line}: {binding.original.string.strip()!r} is not NAME=VALUE"
+                )
+                raise click.BadParameter(msg, param_hint="--env-file")
+            if binding.key is not None:
+                found[binding.key] = str(binding.value)
+    return found

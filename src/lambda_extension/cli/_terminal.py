@@ -1,0 +1,91 @@
+"""Text for terminals: what others wrote is shown and never obeyed, and no word is broken at the edge."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Final, TypeAlias, final
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+__all__ = ["Part", "Terminal", "plain", "wrapped"]
+
+# Text and its style.
+Part: TypeAlias = tuple[str, str]
+
+# Format characters that scripts need and that move nothing: the joiner and the non-joiner.
+_HARMLESS: Final = frozenset("\u200c\u200d")
+_LEAST_WIDTH: Final = 20
+
+
+def plain(text: str) -> str:
+    """Return `text` with every character that a terminal would obey written as its escape sequence.
+
+    Those are control characters, escape sequences with them, marks that turn the direction of writing, other
+    characters that cannot be seen, and halves of surrogate pairs, which no terminal can encode.
+    """
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or character in _HARMLESS or unicodedata.category(character) == "Zs":
+        return character
+    if character == "\t":
+        return "    "
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def wrapped(parts: Sequence[Part], width: int, *, indent: int = 0) -> Iterator[Text]:
+    """Yield lines of `width` columns; all but the first are indented, and no word is ever broken."""
+    line, last = Text(), ""
+    for part, style in parts:
+        for word in plain(part).split():
+            if line.plain.strip() and line.cell_len + 1 + cell_len(word) > width:
+                yield line
+                line = Text(" " * indent)
+            elif line.plain:
+                # One stretch of a style is one piece of text, blanks included.
+                line.append(" ", style if style == last else "")
+            line.append(word, style)
+            last = style
+    yield line
+
+
+@final
+class Terminal:
+    """Where a command prints: text that is escaped, wrapped between words, and coloured where that can be seen.
+
+    Attributes:
+        console: What progress bars need.
+
+    Args:
+        stderr: Print there instead of on standard output.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        self.console: Console = Console(
+            file=sys.stderr if stderr else sys.stdout, markup=False, emoji=False, highlight=False
+        )
+
+    def paragraph(self, *parts: Part, indent: int = 2) -> None:
+        """Print parts of text as one paragraph, blanks between them."""
+        for line in wrapped(parts, self.console.width, indent=indent):
+            self._print(line)
+
+    def figures(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
+        """Print labels and values in two columns, the values wrapped."""
+        self._print(Text(plain(title), style="bold"))
+        width = max(cell_len(plain(label)) for label, _ in rows) + 4
+        for label, value in rows:
+            head = Text(f"  {plain(label)}", style="dim")
+            for line in wrapped([(value, "")], max(_LEAST_WIDTH, self.console.width - width)):
+                head.pad_right(width - head.cell_len)
+                self._print(head + line)
+                head = Text()
+
+    def _print(self, text: Text) -> None:
+        # Wrapped already, or somebody else's: rich would break long words.
+        self.console.print(text, soft_wrap=True)
