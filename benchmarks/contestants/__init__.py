@@ -31,6 +31,7 @@ REQUIREMENTS = (
     "msgspec>=0.20",
     "requests>=2.32",
     "sniffio>=1.3",
+    "tenacity>=9.0",
     "uvloop>=0.21",
 )
 # Only where it is used: httpcore imports it wherever it is installed, on asyncio too.
