@@ -369,7 +369,7 @@ async def test_without_a_store_a_shutdown_says_what_is_left(caplog: pytest.LogCa
     sink = ScriptedSink()
     sink.always = OSError()
     delivery = delivery_to(sink)
-    delivery.held(0.25)
+    delivery.record_overhead(0.25)
     await delivery.process(logs(1))
     await shut_down(delivery)
     (record,) = [record for record in caplog.records if "delivery until spindown" in record.getMessage()]

@@ -159,7 +159,7 @@ class Delivery:
         finally:
             self._in_background = False
 
-    def held(self, seconds: float) -> None:
+    def record_overhead(self, seconds: float) -> None:
         """Count an invocation that was held for so long beyond its function's end."""
         self._accounts.held(seconds)
 
