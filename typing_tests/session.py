@@ -13,10 +13,12 @@ from lambda_extension import (
     Invocation,
     InvokeEvent,
     ShutdownReason,
+    TelemetryProcessor,
     TelemetrySubscription,
     open_extension,
     open_telemetry,
     run,
+    run_telemetry,
 )
 from lambda_extension.telemetry import Batch, FunctionLog, PlatformReport, TelemetryEvent, TelemetryStream
 
@@ -47,7 +49,7 @@ async def invocations() -> None:
                 assert_type(event, TelemetryEvent)
 
 
-class Methods:
+class Methods(Extension):
     async def init(self, client: ExtensionClient) -> None: ...
 
     async def handle_invoke(self, event: InvokeEvent) -> None: ...
@@ -55,5 +57,15 @@ class Methods:
     async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None: ...
 
 
-methods: Extension = Methods()
-anyio.run(run, methods)
+class OnlyOneOfThem:
+    async def flush(self) -> None: ...
+
+
+async def objects() -> None:
+    await run(Methods())
+    await run_telemetry(OnlyOneOfThem(), on_error="degrade")
+    await run_telemetry([OnlyOneOfThem(), TelemetryProcessor()])
+    await run_telemetry(lambda: [OnlyOneOfThem(), TelemetryProcessor()])
+
+
+anyio.run(run, Methods())

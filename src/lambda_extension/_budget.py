@@ -38,6 +38,13 @@ SHUTDOWN_BUDGET = 2.0
 # What is left of it for cancelled code, for closing what is open, and for the interpreter's own end.
 SHUTDOWN_MARGIN = 0.3
 
+# What one flush in the background may take, in seconds during which the environment was awake.
+BACKGROUND_FLUSH_LIMIT = 30.0
+# How long one of several processors may push the platform back on behalf of the others, before it gets no more.
+CROWDED_LIMIT = 1.0
+# How long a processor that keeps failing is left alone (on_error="degrade"), in seconds of the wall clock.
+DEGRADED_PAUSE = 60.0
+
 _CATCH_SHARE = 0.50
 _DRAIN_SHARE = 0.60
 _FLUSH_SHARE = 0.85

@@ -11,7 +11,7 @@ from fake_lambda import FakeLambda
 from lambda_extension import Extension, ExtensionClient, InvokeEvent, ShutdownReason, run
 
 
-class Recorder:
+class Recorder(Extension):
     def __init__(self, fail: str = "", also: str = "") -> None:
         self.seen: list[Any] = []
         self.failing = {fail, also}
@@ -39,7 +39,6 @@ def settings(platform: FakeLambda) -> dict[str, Any]:
 
 async def test_all_methods_in_their_order() -> None:
     recorder = Recorder()
-    assert isinstance(recorder, Extension)
     async with FakeLambda() as platform:
         platform.invoke("r1")
         platform.invoke("r2")
@@ -138,5 +137,5 @@ async def test_a_handler_that_outlives_its_invocation_is_cancelled() -> None:
 
 
 async def test_an_object_without_any_method_is_refused() -> None:
-    with pytest.raises(TypeError, match="object has none of the methods init, handle_invoke, shutdown"):
+    with pytest.raises(TypeError, match="object has none of the methods init, handle_invoke, background, shutdown"):
         await run(object())

@@ -31,7 +31,7 @@ def settings(platform: FakeLambda) -> dict[str, Any]:
     return {"name": "x", "environment": platform.environment, "http_client": platform.http}
 
 
-class Recorder:
+class Recorder(TelemetryProcessor):
     """A processor that writes down what is called; `buffer` is what no flush has taken yet."""
 
     def __init__(self, *, fail: str = "", also: str = "") -> None:
@@ -71,7 +71,7 @@ class Recorder:
         self._maybe_fail("background")
         await anyio.sleep_forever()
 
-    def held(self, seconds: float) -> None:
+    def record_overhead(self, seconds: float) -> None:
         self.holds.append(seconds)
 
     async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
@@ -114,7 +114,6 @@ async def eventually(predicate: Any) -> None:
 
 async def test_at_the_end_of_an_invocation_all_its_telemetry_has_been_flushed_before_next() -> None:
     recorder = Recorder()
-    assert isinstance(recorder, TelemetryProcessor)
     async with running(recorder, flush=EndOfInvocation()) as platform:
         for number in (1, 2):
             request_id = f"r{number}"

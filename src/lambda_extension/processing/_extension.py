@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from lambda_extension._api._enums import EventType, ShutdownReason
+from lambda_extension._budget import INVOCATION_MARGIN
 from lambda_extension._session._open import open_extension
+from lambda_extension.processing._hooks import hooks_of
+from lambda_extension.processing._lifecycle import Workers, live
 
 if TYPE_CHECKING:
     import httpx
@@ -18,23 +23,31 @@ if TYPE_CHECKING:
     from lambda_extension._environment import Environment
     from lambda_extension._session._session import ExtensionSession
 
+logger = logging.getLogger("lambda_extension")
 
-@runtime_checkable
-class Extension(Protocol):
-    """What `run` calls. A class need not define all three: only the methods that it has are called."""
+
+class Extension:
+    """What `run` calls: methods that do nothing, each of which a subclass may define.
+
+    An object of any other class that has some of them is taken too. A method that is not defined is not called, and
+    nothing waits for it.
+    """
 
     async def init(self, client: ExtensionClient) -> None:
         """Prepare, after registration and before the first invocation. An error is reported as init/error."""
 
     async def handle_invoke(self, event: InvokeEvent) -> None:
-        """Handle an invocation; Lambda waits for the return. Cancelled when the function's time is over."""
+        """Handle an invocation; Lambda waits for the return. Cancelled shortly before the function's time is over."""
+
+    async def background(self) -> None:
+        """Run beside the rest, from `init` until `shutdown`, and be cancelled then; an error ends the extension."""
 
     async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
-        """Clean up, within the shutdown's deadline.
+        """Clean up, within the shutdown's time; cancelled when that is over.
 
         Args:
             reason: Why; `EXTENSION_ERROR` when one of the other methods, or the platform, failed.
-            error: What failed.
+            error: What failed. Lambda is told of it only afterwards.
         """
 
 
@@ -50,11 +63,11 @@ async def run(
 ) -> None:
     """Run an extension until SHUTDOWN, SIGTERM or SIGINT.
 
-    An error of `init` or `handle_invoke` is reported to Lambda, given to `shutdown`, and then leaves inside an
-    exception group.
+    An error of a method is given to `shutdown`, reported to Lambda, and then leaves as an error of the block of
+    `open_extension` does.
 
     Args:
-        extension: An object with any of the methods of `Extension`.
+        extension: An `Extension`, or any object with some of its methods.
         name: Name of the extension; see `ExtensionClient.register`.
         events: What to be told of; by default SHUTDOWN, and INVOKE if there is a `handle_invoke`.
         account_id: Ask for the AWS account id too.
@@ -63,16 +76,14 @@ async def run(
         http_client: An httpx client to use instead of plain connections; it stays open.
 
     Raises:
-        TypeError: The object has none of the methods.
+        TypeError: The object is a class, has none of the methods, or one of them is not a coroutine function or nearly
+            has another name.
         NotInLambdaError: No runtime API is known.
         RegistrationError: The platform refused the registration.
     """
-    init, handle_invoke, shutdown = (getattr(extension, method, None) for method in _METHODS)
-    if init is handle_invoke is shutdown is None:
-        msg = f"{type(extension).__name__} has none of the methods {', '.join(_METHODS)}"
-        raise TypeError(msg)
+    hooks = hooks_of(extension, Extension)
     if events is None:
-        events = (EventType.INVOKE, EventType.SHUTDOWN) if handle_invoke else (EventType.SHUTDOWN,)
+        events = (EventType.INVOKE, EventType.SHUTDOWN) if "handle_invoke" in hooks else (EventType.SHUTDOWN,)
     async with open_extension(
         name=name,
         events=events,
@@ -81,35 +92,38 @@ async def run(
         environment=environment,
         http_client=http_client,
     ) as session:
-        try:
-            if init is not None:
-                await init(session.client)
-            await _handle_invocations(session, handle_invoke)
-        except Exception as error:
-            await session._report(error)
-            await _shut_down(shutdown, ShutdownReason.EXTENSION_ERROR, error)
-            raise
-        assert session.shutdown is not None  # nothing else ends the iteration without an error
-        await _shut_down(shutdown, session.shutdown.reason, None)
+        await live(
+            session,
+            init=functools.partial(hooks.get("init", _nothing), session.client),
+            work=functools.partial(_work, session, hooks),
+            shutdown=hooks.get("shutdown", _nothing),
+        )
 
 
-_METHODS = ("init", "handle_invoke", "shutdown")
+async def _work(session: ExtensionSession, hooks: dict[str, Any]) -> None:
+    workers = Workers()
+
+    async def lead() -> None:
+        if "background" in hooks:
+            workers.start(hooks["background"], name="background")
+        await _handle_invocations(session, hooks.get("handle_invoke", _nothing))
+
+    await workers.run(lead, name="invocations")
 
 
-async def _handle_invocations(session: ExtensionSession, handle_invoke: Any) -> None:
+async def _handle_invocations(
+    session: ExtensionSession, handle_invoke: Callable[[InvokeEvent], Awaitable[object]]
+) -> None:
     async for invocation in session:
-        if handle_invoke is not None:
-            with anyio.CancelScope(deadline=invocation.deadline):
-                await handle_invoke(invocation.event)
+        with anyio.CancelScope(deadline=invocation.deadline - INVOCATION_MARGIN) as scope:
+            await handle_invoke(invocation.event)
+        if scope.cancelled_caught:
+            logger.warning(
+                "handle_invoke was cut off %.0f ms before the deadline of request %s",
+                INVOCATION_MARGIN * 1000,
+                invocation.request_id,
+            )
 
 
-async def _shut_down(shutdown: Any, reason: ShutdownReason, error: Exception | None) -> None:
-    if shutdown is None:
-        return
-    try:
-        await shutdown(reason, error)
-    except Exception as hook_error:
-        if error is None:
-            raise
-        msg = "the extension failed, and so did its shutdown"
-        raise ExceptionGroup(msg, [error, hook_error]) from None
+async def _nothing(*_: object) -> None:
+    """Do nothing, for a method that is not there."""

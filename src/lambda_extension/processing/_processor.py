@@ -1,46 +1,41 @@
-"""Telemetry into an object with methods, flushed when a policy says so, and always before Lambda's deadlines."""
+"""Telemetry into objects with methods, flushed when a policy says so, and always before Lambda's deadlines."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, final
 
 import anyio
-import anyio.abc
 
 from lambda_extension._api._enums import EventType, LogsSchemaVersion, ShutdownReason, TelemetryType
-from lambda_extension._budget import INVOCATION_MARGIN, wall_clock
+from lambda_extension._budget import SHUTDOWN_MARGIN, shutdown_phases, wall_clock
 from lambda_extension._session._open import open_session
-from lambda_extension.telemetry import PlatformRuntimeDone
+from lambda_extension.processing._hooks import hooks_of
+from lambda_extension.processing._lifecycle import Workers, live, side_by_side
+from lambda_extension.processing._waiting import Ends, done_in
 
+# Nothing else here: what an extension can do without until it has registered is imported in `_Run`.
 if TYPE_CHECKING:
     import httpx
 
     from lambda_extension._api._models import LogsSubscription, Registration, TelemetrySubscription
     from lambda_extension._environment import Environment
     from lambda_extension._session._session import ExtensionSession, Invocation
-    from lambda_extension.processing._policies import Decision, FlushPolicy
-    from lambda_extension.telemetry import Batch, ReceiverSettings, TelemetryEvent
+    from lambda_extension.processing._lane import Lane
+    from lambda_extension.processing._policies import FlushPolicy
+    from lambda_extension.telemetry import ReceiverSettings, TelemetryEvent
 
 logger = logging.getLogger("lambda_extension")
 
-# What the last flush leaves of a shutdown's time to the processor's own end.
-_SHUTDOWN_MARGIN = 0.5
-# Ends of invocations that may come before their INVOKE is seen: one, and never this many.
-_MOST_DONE = 100
-# How often a policy without a next tick is asked again, and how often one may tick at most.
-_SLOWEST_TICK = 1.0
-_FASTEST_TICK = 0.05
 
+class TelemetryProcessor:
+    """What `run_telemetry` calls: methods that do nothing, each of which a subclass may define.
 
-@runtime_checkable
-class TelemetryProcessor(Protocol):
-    """What `run_telemetry` calls. A class need not define all of it: only the methods that it has are called.
-
-    Instead of `process`, a class may have `async def process_event(event)`, which takes one event at a time. Two more
-    methods are called if they are there: `async def background()` runs beside everything else until it is cancelled at
-    the end, and `held(seconds)` is told after each invocation how long it was held beyond its function's end.
+    An object of any other class that has some of them is taken too. A method that is not defined is not called, and
+    nothing waits for it: without a `flush`, no invocation is held.
     """
 
     async def init(self, registration: Registration) -> None:
@@ -49,26 +44,47 @@ class TelemetryProcessor(Protocol):
     async def process(self, events: Sequence[TelemetryEvent]) -> None:
         """Take in the events of one request of the platform. While this blocks, the platform is pushed back."""
 
+    async def process_event(self, event: TelemetryEvent) -> None:
+        """Take in one event; called only where there is no `process`."""
+
     async def flush(self) -> None:
         """Send what was taken in. Cancelled at the limit of the policy and at Lambda's deadlines; never run twice."""
 
+    async def background(self) -> None:
+        """Run beside everything else, from `init` until the last `flush`, and be cancelled then."""
+
+    def record_overhead(self, seconds: float) -> None:
+        """Note how long an invocation was held beyond its function's end; called after each."""
+
     async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
-        """Clean up, after the last `flush`, within the shutdown's deadline.
+        """Clean up, after the last `flush`, within the shutdown's time; cancelled when that is over.
 
         Args:
             reason: Why; `EXTENSION_ERROR` when one of the other methods, or the platform, failed.
-            error: What failed.
+            error: What failed. Lambda is told of it only afterwards.
         """
 
 
-_METHODS = ("init", "process", "process_event", "flush", "shutdown", "background", "held")
+class RunSettings(TypedDict, total=False):
+    """The keywords of `run_telemetry`, but for the subscription."""
+
+    flush: FlushPolicy | None
+    on_error: Literal["raise", "degrade"]
+    required: bool
+    receiver: ReceiverSettings | None
+    name: str | None
+    account_id: bool
+    runtime_api: str | None
+    environment: Environment | None
+    http_client: httpx.AsyncClient | None
 
 
 async def run_telemetry(
-    processor: object,
+    processor: object | Sequence[object] | Callable[[], object],
     *,
     flush: FlushPolicy | None = None,
-    telemetry: TelemetrySubscription | None = None,
+    on_error: Literal["raise", "degrade"] = "raise",
+    telemetry: TelemetrySubscription | LogsSubscription | None = None,
     required: bool = False,
     receiver: ReceiverSettings | None = None,
     name: str | None = None,
@@ -80,12 +96,24 @@ async def run_telemetry(
     """Run a telemetry extension until SHUTDOWN, SIGTERM or SIGINT.
 
     Telemetry is given to `process` as it comes; `flush` is called when the policy says so, at SHUTDOWN, and within what
-    is left of the invocation or the shutdown. On Lambda Managed Instances, which know no INVOKE, a timer flushes. An
-    error of one of the methods is reported to Lambda, given to `shutdown`, and then leaves inside an exception group.
+    is left of the invocation or the shutdown. On Lambda Managed Instances, which know no INVOKE, a timer flushes.
+
+    **By default an error of one of the methods ends the extension, and with it the function's environment**: it is
+    given to `shutdown`, reported to Lambda, and then leaves as an error of the block of `open_extension` does. With
+    `on_error="degrade"` an error of `process`, `flush` or `background` costs telemetry and nothing else: it is logged
+    once per kind with its traceback, and counted. After five failures in a row, or flushes that were cut off at their
+    limit, the processor is left alone for 60 seconds of the wall clock; what comes for it meanwhile is dropped and
+    counted. An error of `init`, without which nothing works, always ends the extension.
+
+    Several processors run side by side: each has its own flushes, in one budget of time, and one that hangs loses
+    telemetry of its own instead of holding up the others. The first error, where errors end the extension, ends all.
 
     Args:
-        processor: An object with any of the methods of `TelemetryProcessor`.
-        flush: When to flush; by default `lambda_extension.delivery.Adaptive()`.
+        processor: A `TelemetryProcessor`, or any object with some of its methods; a list of them; or a function without
+            arguments, plain or `async`, that makes either. It is called once the extension has registered, so that
+            what it imports and opens does not delay the start of the function.
+        flush: When to flush; by default `lambda_extension.processing.Adaptive()`.
+        on_error: What becomes of an error.
         telemetry: What to subscribe to; by default platform and function.
         required: Fail where there is no telemetry (local emulators), instead of going on with a warning.
         receiver: How, and at which address, telemetry is received.
@@ -96,16 +124,24 @@ async def run_telemetry(
         http_client: An httpx client for Lambda's APIs to use instead of an own one; it stays open.
 
     Raises:
-        TypeError: The object has none of the methods.
+        TypeError: A processor is a class, has none of the methods, or one of them is not a coroutine function or nearly
+            has another name; or a setting is of another type.
+        ValueError: Two processors have the same `name`, or `on_error` is neither of the two.
         NotInLambdaError: No runtime API is known.
         RegistrationError: The platform refused the registration.
         SubscriptionError: The platform refused the subscription.
         OSError: The receiver's address cannot be bound.
     """
-    await run_processor(
-        processor,
-        flush,
-        telemetry,
+    if on_error not in ("raise", "degrade"):
+        msg = f"on_error must be 'raise' or 'degrade', not {on_error!r}"
+        raise ValueError(msg)
+    if flush is not None and (isinstance(flush, type) or not callable(getattr(flush, "begin", None))):
+        msg = f"flush must be a FlushPolicy, such as EndOfInvocation(), not {flush!r}"
+        raise TypeError(msg)
+    processors = None if _is_factory(processor) else _checked(processor)
+    async with open_session(
+        telemetry=telemetry,
+        default_telemetry=True,
         telemetry_required=required,
         receiver=receiver,
         name=name,
@@ -113,225 +149,148 @@ async def run_telemetry(
         runtime_api=runtime_api,
         environment=environment,
         http_client=http_client,
+    ) as session:
+        if processors is None:
+            assert callable(processor)
+            made = processor()
+            processors = _checked(await made if inspect.isawaitable(made) else made)
+        runner = _Run(session, processors, flush, telemetry, degrade=on_error == "degrade")
+        await live(session, init=runner.init, work=runner.work, shutdown=runner.shutdown)
+
+
+def _is_factory(processor: object) -> bool:
+    """Say whether an object is a function that makes processors; a processor may be callable for reasons of its own."""
+    methods = (name for name in vars(TelemetryProcessor) if not name.startswith("_"))
+    return (
+        callable(processor)
+        and not isinstance(processor, type)
+        and not any(hasattr(processor, name) for name in methods)
     )
 
 
-async def run_processor(
-    processor: object,
-    policy: FlushPolicy | None,
-    subscription: TelemetrySubscription | LogsSubscription | None,
-    **settings: Any,
-) -> None:
-    """Run a processor on either API, by default the Telemetry API; `settings` are those of `open_session`."""
-    methods = {name: getattr(processor, name, None) for name in _METHODS}
-    if not any(methods.values()):
-        msg = f"{type(processor).__name__} has none of the methods {', '.join(_METHODS)}"
-        raise TypeError(msg)
-    shutdown = methods["shutdown"] or _nothing
-    async with open_session(telemetry=subscription, default_telemetry=True, **settings) as session:
-        try:
-            if methods["init"] is not None:
-                await methods["init"](session.registration)
-            # What can wait until after register.
-            from lambda_extension._api._models import TelemetrySubscription
-            from lambda_extension.processing._policies import Adaptive
+def _checked(processor: object) -> list[tuple[str, dict[str, Any]]]:
+    """Give the name and the methods of each processor.
 
-            sees_ends = _sees_ends(subscription or TelemetrySubscription())
-            await _Run(session, policy or Adaptive(), methods, sees_ends=sees_ends).run()
-        except Exception as error:
-            await session._report(error)
-            try:
-                await shutdown(ShutdownReason.EXTENSION_ERROR, error)
-            except Exception as shutdown_error:  # noqa: BLE001 - both are raised
-                msg = "the extension failed, and so did its shutdown"
-                raise ExceptionGroup(msg, [error, shutdown_error]) from None
-            raise
-        assert session.shutdown is not None  # nothing else ends the run without an error
-        await shutdown(session.shutdown.reason, None)
-
-
-def _sees_ends(subscription: TelemetrySubscription | LogsSubscription) -> bool:
-    has_runtime_done = subscription.schema_version is not LogsSchemaVersion.V2020_08_15
-    if TelemetryType.PLATFORM in subscription.types and has_runtime_done:
-        return True
-    logger.warning("without platform.runtimeDone the end of an invocation is not seen: flushing does not wait for it")
-    return False
-
-
-async def _nothing(*_: object) -> None:
-    """Do nothing."""
-
-
-def _ignore(_: float) -> None:
-    """Do nothing."""
+    Raises:
+        TypeError: One is no processor.
+        ValueError: There is none, or two have the same name.
+    """
+    processors = list(processor) if isinstance(processor, list | tuple) else [processor]
+    if not processors:
+        msg = "there is no processor in the list"
+        raise ValueError(msg)
+    found = []
+    names: set[str] = set()
+    for one in processors:
+        hooks = hooks_of(one, TelemetryProcessor)
+        name = getattr(one, "name", None)
+        if isinstance(name, str):
+            if name in names:
+                msg = f"two processors are named {name!r}"
+                raise ValueError(msg)
+            names.add(name)
+        found.append((name if isinstance(name, str) else type(one).__name__, hooks))
+    return found
 
 
 @final
 class _Run:
-    """One run: a task that takes in, one that answers invocations, and at most one flush at a time."""
+    """One run: telemetry goes into the lanes of the processors, and invocations are held as long as these want."""
 
     def __init__(
-        self, session: ExtensionSession, policy: FlushPolicy, methods: dict[str, Any], *, sees_ends: bool
+        self,
+        session: ExtensionSession,
+        processors: list[tuple[str, dict[str, Any]]],
+        policy: FlushPolicy | None,
+        subscription: TelemetrySubscription | LogsSubscription | None,
+        *,
+        degrade: bool,
     ) -> None:
         self._session = session
+        self._processors = processors
+        self._policy = policy
+        self._subscription = subscription
+        self._degrade = degrade
         self._wall_clock = wall_clock.get()
-        self._schedule = policy.begin(self._wall_clock())
-        self._process = _processing(methods)
-        self._processor_flush = methods["flush"] or _nothing
-        self._background = methods["background"]
-        self._held = methods["held"] or _ignore
-        self._sees_ends = sees_ends and session._listener is not None and session._listener.available
-        self._tasks: anyio.abc.TaskGroup
-        self._failure: Exception | None = None
-        self._items = self._size = 0
-        self._flushing = anyio.Lock()
-        self._flush_pending = False
-        # When the function of a request was done, in epoch seconds.
-        self._done: dict[str, float] = {}
-        self._done_came = anyio.Event()
-        self._drained = anyio.Event()
+        self._workers = Workers()
+        self._lanes: list[Lane] = []
+        self._ends = Ends()
 
-    async def run(self) -> None:
-        """Run until the environment shuts down; the first error of a method ends it, and is raised bare."""
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            self._spawn(self._take_in, "lambda_extension telemetry")
-            if self._background is not None:
-                self._spawn(self._background, "lambda_extension processor's background")
-            if EventType.INVOKE not in self._session.registration.events:
-                self._spawn(self._tick, "lambda_extension flush timer")
-            self._spawn(self._follow, "lambda_extension invocations")
-        if self._failure is not None:
-            raise self._failure
+    async def init(self) -> None:
+        """Prepare the processors side by side."""
+        registration = self._session.registration
+        await side_by_side([functools.partial(hooks["init"], registration) for hooks in self._having("init")])
 
-    def _spawn(self, function: Callable[[], Awaitable[None]], name: str) -> None:
-        self._tasks.start_soon(self._guarded, function, name=name)
+    async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
+        """Let the processors clean up, side by side."""
+        await side_by_side([functools.partial(hooks["shutdown"], reason, error) for hooks in self._having("shutdown")])
 
-    async def _guarded(self, function: Callable[[], Awaitable[None]]) -> None:
+    def _having(self, hook: str) -> list[dict[str, Any]]:
+        return [hooks for _, hooks in self._processors if hook in hooks]
+
+    async def work(self) -> None:
+        """Run until the environment shuts down and what came has been taken in and flushed.
+
+        Raises:
+            Exception: The first error of a method, bare, where errors end the extension.
+        """
+        # What can wait until after register.
+        from lambda_extension.processing._lane import Lane
+        from lambda_extension.processing._policies import Adaptive
+
+        policy = self._policy or Adaptive()
+        alone = len(self._processors) == 1
+        self._lanes = [
+            Lane(name, hooks, policy, degrade=self._degrade, alone=alone) for name, hooks in self._processors
+        ]
         try:
-            await function()
-        except Exception as error:
-            if self._failure is not None:
-                logger.exception("another error while the extension fails")
-                return
-            self._failure = error
-            self._tasks.cancel_scope.cancel()
-
-    async def _take_in(self) -> None:
-        async for batch in self._session.telemetry.batches():
-            await self._process(batch.events)
-            self._note(batch)
-            if self._schedule.buffered(self._wall_clock(), items=self._items, size=self._size):
-                self._start_flush()
-        self._drained.set()
-
-    def _note(self, batch: Batch) -> None:
-        self._items += len(batch.events)
-        self._size += batch.size
-        for event in batch.events:
-            if type(event) is PlatformRuntimeDone:
-                moment = event.timestamp
-                now = self._wall_clock()
-                self._done[event.record.request_id] = now if moment is None else min(now, moment.timestamp())
-                if len(self._done) > _MOST_DONE:
-                    del self._done[next(iter(self._done))]
-                came, self._done_came = self._done_came, anyio.Event()
-                came.set()
+            await self._workers.run(self._follow, name="invocations")
+        finally:
+            for lane in self._lanes:
+                lane.close()
 
     async def _follow(self) -> None:
-        """Answer invocations until SHUTDOWN, then flush what still comes."""
+        """Answer invocations until SHUTDOWN, then take in and flush what still comes."""
+        self._workers.start(self._distribute, name="telemetry")
+        for lane in self._lanes:
+            lane.start(self._workers, freezes=EventType.INVOKE in self._session.registration.events)
+        sees_ends = self._sees_ends()
         async for invocation in self._session:
             began = anyio.current_time()
-            now = self._wall_clock()
-            decision = self._schedule.invocation_started(now, invocation.event.deadline_ms / 1000)
-            with anyio.CancelScope(deadline=invocation.deadline - INVOCATION_MARGIN):
-                await self._obey(decision, invocation.request_id)
-            self._count_hold(invocation, anyio.current_time() - began)
-        assert self._session.shutdown is not None
-        # At once, while the platform still sends; what comes meanwhile is for the last flush.
-        self._start_flush()
-        await self._drained.wait()
-        left = self._session.shutdown.deadline - anyio.current_time()
-        await self._flush(limit=max(left - _SHUTDOWN_MARGIN, left / 2))
-        self._tasks.cancel_scope.cancel()
+            holds = [functools.partial(lane.hold, invocation, self._ends, sees_ends=sees_ends) for lane in self._lanes]
+            await side_by_side(holds)
+            self._release(invocation, anyio.current_time() - began)
+        assert self._session.shutdown is not None  # nothing else ends the iteration without an error
+        phases = shutdown_phases(self._session.shutdown.deadline + SHUTDOWN_MARGIN)
+        for lane in self._lanes:
+            lane.flush_early()
+        await side_by_side([functools.partial(lane.finish, phases) for lane in self._lanes])
 
-    async def _obey(self, decision: Decision, request_id: str) -> None:
-        from lambda_extension.processing._policies import Action  # as above
+    def _sees_ends(self) -> bool:
+        from lambda_extension._api._models import TelemetrySubscription
 
-        if decision.action is Action.LET_GO:
-            return
-        limit = decision.limit
-        if decision.action is Action.FLUSH_AT_END:
-            if self._sees_ends:
-                await self._wait_done(request_id, anyio.current_time() + decision.wait)
-            else:
-                limit = 0.0
-        if limit > 0:
-            await self._flush(limit=limit)
-        else:
-            self._start_flush()
+        subscription = self._subscription or TelemetrySubscription()
+        has_runtime_done = subscription.schema_version is not LogsSchemaVersion.V2020_08_15
+        if not (TelemetryType.PLATFORM in subscription.types and has_runtime_done):
+            logger.warning(
+                "without platform.runtimeDone the end of an invocation is not seen: flushing does not wait for it"
+            )
+            return False
+        return self._session._listener is not None and self._session._listener.available
 
-    async def _wait_done(self, request_id: str, deadline: float) -> None:
-        while request_id not in self._done and anyio.current_time() < deadline:
-            now = self._wall_clock()
-            tick = self._schedule.next_tick(now)
-            pause = deadline - anyio.current_time() if tick is None else max(tick - now, _FASTEST_TICK)
-            with anyio.CancelScope(deadline=min(deadline, anyio.current_time() + pause)):
-                await self._done_came.wait()
-                continue
-            if anyio.current_time() < deadline:
-                self._start_flush()
-
-    def _count_hold(self, invocation: Invocation, seconds: float) -> None:
-        """Tell the processor how long the invocation waited for this extension alone."""
-        done = self._done.pop(invocation.request_id, None)
+    def _release(self, invocation: Invocation, seconds: float) -> None:
+        """Tell the processors how long the invocation waited for this extension alone."""
+        done = self._ends.take(invocation.request_id)
         held = 0.0 if done is None else self._wall_clock() - done
-        self._held(min(max(held, 0.0), seconds))
+        for lane in self._lanes:
+            lane.released(invocation.request_id, min(max(held, 0.0), seconds))
 
-    async def _flush(self, *, limit: float) -> None:
-        """Flush, after a flush that runs in the background if there is one; cancelled after `limit` seconds."""
-        with anyio.CancelScope(deadline=anyio.current_time() + limit):
-            async with self._flushing:
-                self._begin_flush()
-                await self._processor_flush()
-
-    def _start_flush(self) -> None:
-        """Flush in the background, unless that is under way already."""
-        self._schedule.flush_started(self._wall_clock())
-        if not self._flush_pending:
-            self._flush_pending = True
-            self._spawn(self._flush_in_background, "lambda_extension flush")
-
-    async def _flush_in_background(self) -> None:
-        try:
-            async with self._flushing:
-                self._begin_flush()
-                await self._processor_flush()
-        finally:
-            self._flush_pending = False
-
-    def _begin_flush(self) -> None:
-        self._schedule.flush_started(self._wall_clock())
-        self._items = self._size = 0
-
-    async def _tick(self) -> None:
-        """Flush by time. Only where nothing freezes: a timer across a freeze means nothing."""
-        while True:
-            now = self._wall_clock()
-            tick = self._schedule.next_tick(now)
-            if tick is not None and tick <= now:
-                self._start_flush()
-            pause = _SLOWEST_TICK if tick is None else min(tick - now, _SLOWEST_TICK)
-            await anyio.sleep(max(pause, _FASTEST_TICK))
-
-
-def _processing(methods: dict[str, Any]) -> Callable[[Sequence[Any]], Awaitable[None]]:
-    process, process_event = methods["process"], methods["process_event"]
-    if process is not None or process_event is None:
-        return process or _nothing
-
-    async def one_by_one(events: Iterable[Any]) -> None:
-        for event in events:
-            await process_event(event)
-
-    return one_by_one
+    async def _distribute(self) -> None:
+        async for batch in self._session.telemetry.batches():
+            done = done_in(batch, self._wall_clock())
+            for request_id, moment in done:
+                self._ends.note(request_id, moment)
+            for lane in self._lanes:
+                await lane.put(batch, done)
+        for lane in self._lanes:
+            lane.end()

@@ -1,0 +1,201 @@
+"""One processor of a run: what it takes in, when it is flushed, and what it costs the others, which is nothing."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, final
+
+import anyio
+
+from lambda_extension._budget import CROWDED_LIMIT, INVOCATION_MARGIN, ShutdownPhases, wall_clock
+from lambda_extension.processing._degrading import Guard
+from lambda_extension.processing._flushing import FlushLoop
+from lambda_extension.processing._policies import Action
+from lambda_extension.processing._waiting import Done, Ends
+
+if TYPE_CHECKING:
+    from lambda_extension._session._session import Invocation
+    from lambda_extension.processing._lifecycle import Workers
+    from lambda_extension.processing._policies import FlushPolicy
+    from lambda_extension.telemetry import Batch, TelemetryEvent
+
+logger = logging.getLogger("lambda_extension")
+
+# Batches that may wait for one of several processors.
+_WAITING_BATCHES = 8
+
+
+@final
+class Lane:
+    """Telemetry on its way into one processor.
+
+    Args:
+        name: The processor's, for the log.
+        hooks: Its methods.
+        policy: When to flush; every lane has a state of its own of it.
+        degrade: Whether its errors cost telemetry only.
+        alone: Whether there is no other. The platform is then pushed back for as long as the processor is slow; if
+            there are others, for a moment, and from then on it is this processor that loses telemetry.
+    """
+
+    def __init__(self, name: str, hooks: dict[str, Any], policy: FlushPolicy, *, degrade: bool, alone: bool) -> None:
+        self.name = name
+        self._process = _processing(hooks)
+        self._background = hooks.get("background")
+        self._record_overhead = hooks.get("record_overhead")
+        self._guard = Guard(name, degrade=degrade)
+        self._wall_clock = wall_clock.get()
+        self._schedule = policy.begin(self._wall_clock())
+        flush = hooks.get("flush")
+        # Without something to flush, nothing waits, not even for the end of an invocation.
+        self._loop = None if flush is None else FlushLoop(self._flushing(flush), self._schedule)
+        waiting = 0 if alone else _WAITING_BATCHES
+        self._send, self._receive = anyio.create_memory_object_stream[tuple["Batch", Done]](waiting)
+        self._alone = alone
+        self._crowded = False
+        self._ends = Ends()
+        self._owed = 0
+        self._taking = anyio.CancelScope()
+        self._drained = anyio.Event()
+
+    def start(self, workers: Workers, *, freezes: bool) -> None:
+        """Start the tasks of the lane."""
+        workers.start(self._take_in, name=f"telemetry into {self.name}")
+        if self._background is not None:
+            workers.start(self._run_background, self._background, name=f"background of {self.name}")
+        if self._loop is not None:
+            workers.start(self._loop.run, name=f"flushes of {self.name}")
+            workers.start(self._loop.watch, name=f"limit of the flushes of {self.name}")
+            if not freezes:
+                workers.start(self._loop.tick, name=f"flush timer of {self.name}")
+
+    async def put(self, batch: Batch, done: Done) -> None:
+        """Give a batch to the processor; blocks while that is busy, but not for long if there are others."""
+        self._owed += len(batch.events)
+        until = math.inf if self._alone else -math.inf if self._crowded else anyio.current_time() + CROWDED_LIMIT
+        try:
+            with anyio.CancelScope(deadline=until):
+                try:
+                    self._send.send_nowait((batch, done))
+                except anyio.WouldBlock:
+                    await self._send.send((batch, done))
+                self._crowded = False
+                return
+        except anyio.BrokenResourceError:
+            return  # a shutdown has cut the lane off meanwhile; the batch counts as left over
+        if not self._crowded:
+            self._crowded = True
+            logger.warning("%s takes in nothing: what comes for it is dropped until it does", self.name)
+        self._owed -= len(batch.events)
+        self._guard.dropped += len(batch.events)
+
+    def end(self) -> None:
+        """Note that no more batches come."""
+        self._send.close()
+
+    def close(self) -> None:
+        """Close what is open, whichever of the tasks were run."""
+        self._send.close()
+        self._receive.close()
+
+    async def hold(self, invocation: Invocation, ends: Ends, *, sees_ends: bool) -> None:
+        """Hold an invocation for as long as the policy wants it: wait for its end, take in what came, flush.
+
+        Args:
+            invocation: The invocation.
+            ends: The ends that have been seen; this lane may have yet to take some of them in.
+            sees_ends: Whether the end of an invocation can be seen at all.
+        """
+        if self._loop is None:
+            return
+        decision = self._schedule.invocation_started(self._wall_clock(), invocation.event.deadline_ms / 1000)
+        if decision.action is Action.LET_GO:
+            return
+        latest = invocation.deadline - INVOCATION_MARGIN
+        limit = decision.limit
+        until = min(anyio.current_time() + limit, latest)
+        if decision.action is Action.FLUSH_AT_END:
+            if not sees_ends:
+                limit = 0
+            elif await self._wait_end(invocation.request_id, ends, min(anyio.current_time() + decision.wait, latest)):
+                until = min(anyio.current_time() + limit, latest)
+                await self._ends.wait(invocation.request_id, until)
+            else:
+                until = min(anyio.current_time() + limit, latest)
+        if limit > 0:
+            await self._loop.hold(until)
+        else:
+            self._loop.want()
+
+    async def _wait_end(self, request_id: str, ends: Ends, until: float) -> bool:
+        """Wait for the function's end, while flushing by time: it runs, so that nothing freezes."""
+        assert self._loop is not None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._loop.tick, name="lambda_extension flush timer")
+            seen = await ends.wait(request_id, until)
+            tasks.cancel_scope.cancel()
+        return seen
+
+    def released(self, request_id: str, seconds: float) -> None:
+        """Note that an invocation has been let go, and tell the processor for how long it was held."""
+        self._ends.take(request_id)
+        if self._record_overhead is not None:
+            self._record_overhead(seconds)
+
+    def flush_early(self) -> None:
+        """Flush at once at a shutdown, while the platform still sends; what comes meanwhile is for the last flush."""
+        if self._loop is not None:
+            self._loop.want()
+
+    async def finish(self, phases: ShutdownPhases) -> None:
+        """Take in what has come, flush for the last time, and say what was lost; each within its share."""
+        with anyio.CancelScope(deadline=phases.drain):
+            await self._drained.wait()
+        self._taking.cancel()
+        if self._owed:
+            logger.warning("%s was too slow: %d events were left over at the shutdown", self.name, self._owed)
+        try:
+            if self._loop is not None:
+                await self._loop.last(cut_at=phases.drain, until=phases.flush)
+        finally:
+            if self._guard.errors or self._guard.dropped:
+                logger.warning(
+                    "%s: %d errors, %d events dropped by them", self.name, self._guard.errors, self._guard.dropped
+                )
+
+    async def _take_in(self) -> None:
+        with self._taking, self._receive:
+            async for batch, done in self._receive:
+                await self._guard.call(self._process, batch.events, what="process", events=len(batch.events))
+                self._owed -= len(batch.events)
+                # Only now: who waits for an end flushes next, and what came before the end is to be in it.
+                for request_id, moment in done:
+                    self._ends.note(request_id, moment)
+                if self._loop is not None:
+                    self._loop.arrived(len(batch.events), batch.size)
+        self._drained.set()
+
+    def _flushing(self, flush: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
+        async def guarded() -> None:
+            await self._guard.call(flush, what="flush")
+
+        return guarded
+
+    async def _run_background(self, background: Callable[[], Awaitable[object]]) -> None:
+        await self._guard.call(background, what="background")
+
+
+def _processing(hooks: dict[str, Any]) -> Callable[[Sequence[TelemetryEvent]], Awaitable[object]]:
+    if "process" in hooks:
+        process: Callable[[Sequence[TelemetryEvent]], Awaitable[object]] = hooks["process"]
+        return process
+    process_event = hooks.get("process_event")
+
+    async def one_by_one(events: Sequence[TelemetryEvent]) -> None:
+        if process_event is not None:
+            for event in events:
+                await process_event(event)
+
+    return one_by_one

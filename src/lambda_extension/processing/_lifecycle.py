@@ -1,0 +1,133 @@
+"""The life of an object with methods: init, work, shutdown; the same for `run` and `run_telemetry`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, final
+
+import anyio
+import anyio.abc
+
+from lambda_extension._api._enums import ShutdownReason
+from lambda_extension._budget import SHUTDOWN_MARGIN, error_phases, shutdown_phases
+
+if TYPE_CHECKING:
+    from lambda_extension._session._session import ExtensionSession
+
+logger = logging.getLogger("lambda_extension")
+
+
+async def live(
+    session: ExtensionSession,
+    *,
+    init: Callable[[], Awaitable[object]],
+    work: Callable[[], Awaitable[object]],
+    shutdown: Callable[[ShutdownReason, Exception | None], Awaitable[object]],
+) -> None:
+    """Run an extension's methods in their order, within the block of its session.
+
+    After an error `shutdown` comes first, within its share of time. The error then leaves, and the session tells Lambda
+    of it: in this order, since the platform may end the environment as soon as it has been told.
+
+    Raises:
+        ExceptionGroup: Both `init` or `work` and `shutdown` failed.
+    """
+    try:
+        await init()
+        await work()
+    except Exception as error:
+        deadline = None if session.shutdown is None else session.shutdown.deadline + SHUTDOWN_MARGIN
+        try:
+            await _shut_down(shutdown, ShutdownReason.EXTENSION_ERROR, error, error_phases(deadline).hook)
+        except Exception as hook_error:  # noqa: BLE001 - both are raised
+            msg = "the extension failed, and so did its shutdown"
+            raise ExceptionGroup(msg, [error, hook_error]) from None
+        raise
+    assert session.shutdown is not None  # nothing else ends the work without an error
+    phases = shutdown_phases(session.shutdown.deadline + SHUTDOWN_MARGIN)
+    await _shut_down(shutdown, session.shutdown.reason, None, phases.hook)
+
+
+async def _shut_down(
+    shutdown: Callable[[ShutdownReason, Exception | None], Awaitable[object]],
+    reason: ShutdownReason,
+    error: Exception | None,
+    until: float,
+) -> None:
+    began, done = anyio.current_time(), False
+    try:
+        with anyio.CancelScope(deadline=until):
+            await shutdown(reason, error)
+            done = True
+    except Exception:
+        done = True
+        raise
+    finally:
+        # Whoever cut it off: the session's own deadline comes at the same moment as this scope's.
+        if not done:
+            logger.warning("shutdown was cut off after %.1f s", anyio.current_time() - began)
+
+
+async def side_by_side(calls: Sequence[Callable[[], Awaitable[object]]]) -> None:
+    """Make some calls at the same time, and wait for all of them whatever becomes of one.
+
+    Raises:
+        Exception: What one of them raised, bare.
+        ExceptionGroup: What several of them raised.
+    """
+    errors: list[Exception] = []
+
+    async def make(call: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await call()
+        except Exception as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for call in calls[1:]:
+            tasks.start_soon(make, call)
+        # One of them here: most often it is the only one.
+        for call in calls[:1]:
+            await make(call)
+    if len(errors) > 1:
+        msg = "several processors failed"
+        raise ExceptionGroup(msg, errors)
+    if errors:
+        raise errors[0]
+
+
+@final
+class Workers:
+    """The tasks of an extension. The first error of one cancels the others, and leaves bare: hooks get the error."""
+
+    def __init__(self) -> None:
+        self._tasks: anyio.abc.TaskGroup
+        self._failure: Exception | None = None
+
+    async def run(self, lead: Callable[[], Awaitable[object]], *, name: str) -> None:
+        """Run until a function has returned, which may start others; those are cancelled then."""
+        async with anyio.create_task_group() as self._tasks:
+
+            async def lead_the_others() -> None:
+                await lead()
+                self._tasks.cancel_scope.cancel()
+
+            self.start(lead_the_others, name=name)
+        if self._failure is not None:
+            raise self._failure
+
+    def start(self, function: Callable[..., Awaitable[object]], *args: Any, name: str) -> None:
+        """Start a task beside the others."""
+        self._tasks.start_soon(self._guarded, function, *args, name=f"lambda_extension {name}")
+
+    async def _guarded(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
+        try:
+            await function(*args)
+        except Exception as error:
+            if self._failure is not None:
+                # One that came up while the others were being cancelled; only the first leaves.
+                logger.exception("another error while the extension fails")
+                return
+            self._failure = error
+            self._tasks.cancel_scope.cancel()
