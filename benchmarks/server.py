@@ -17,7 +17,7 @@ import anyio
 import anyio.abc
 import h11
 
-from lambda_extension.serving._hypercorn import serve_app
+from lambda_extension.serving._serve import serve_app
 from lambda_extension.serving._socket import listen_on
 
 SIZES = {"20 events": 4_500, "1,000 events": 220_000, "4,000 events": 890_000}

@@ -1,4 +1,4 @@
-"""Every test runs on each backend that users run: asyncio, asyncio on uvloop, trio."""
+"""Every test runs on each backend that users run (asyncio, uvloop, trio), and what is served by each server."""
 
 from __future__ import annotations
 
@@ -13,4 +13,9 @@ BACKENDS = [
 
 @pytest.fixture(params=BACKENDS)
 def anyio_backend(request: pytest.FixtureRequest) -> object:
+    return request.param
+
+
+@pytest.fixture(params=["hypercorn", "direct"])
+def server(request: pytest.FixtureRequest) -> object:
     return request.param

@@ -37,6 +37,9 @@ INVOCATION_MARGIN = 0.1
 SHUTDOWN_BUDGET = 2.0
 # What is left of it for cancelled code, for closing what is open, and for the interpreter's own end.
 SHUTDOWN_MARGIN = 0.3
+# Of it: how long the requests of an extension's own server, and then its app's lifespan, take to end when cancelled.
+REQUESTS_END = 0.1
+LIFESPAN_END = 0.1
 
 # What one flush in the background may take, in seconds during which the environment was awake.
 BACKGROUND_FLUSH_LIMIT = 30.0

@@ -240,7 +240,7 @@ async def test_the_logs_api_delivers_and_excludes_the_telemetry_api() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
 
-        from lambda_extension.serving._hypercorn import serve_app
+        from lambda_extension.serving._serve import serve_app
         from lambda_extension.serving._socket import listen_on
 
         sock, stop = listen_on("127.0.0.1"), anyio.Event()
@@ -322,7 +322,7 @@ async def test_a_slow_receiver_loses_events_and_the_counts_add_up() -> None:
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
 
-        from lambda_extension.serving._hypercorn import serve_app
+        from lambda_extension.serving._serve import serve_app
         from lambda_extension.serving._socket import listen_on
 
         sock, stop = listen_on("127.0.0.1"), anyio.Event()

@@ -1,21 +1,19 @@
-"""The receiver's answers, over a real hypercorn on a real socket."""
+"""The receiver's answers, over a real server on a real socket, each in turn."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from contextlib import asynccontextmanager
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
-import httpx
 import pytest
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from fake_lambda import FakeLambda, dropped, log, report, start
-from lambda_extension.serving._hypercorn import serve_app
+from lambda_extension.serving import ServerName
+from lambda_extension.serving._serve import serve_app
 from lambda_extension.serving._socket import listen_on
 from lambda_extension.telemetry import Batch, FunctionLog
 from lambda_extension.telemetry._app import TelemetryReceiver
@@ -36,7 +34,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(*, buffered: int = 10, max_body_bytes: int = 10_000) -> AsyncGenerator[Served]:
+async def serving(server: ServerName, *, buffered: int = 10, max_body_bytes: int = 10_000) -> AsyncGenerator[Served]:
     send, receive = anyio.create_memory_object_stream[Batch](buffered)
     stop = anyio.Event()
     receiver = TelemetryReceiver(send, max_body_bytes=max_body_bytes)
@@ -47,7 +45,12 @@ async def serving(*, buffered: int = 10, max_body_bytes: int = 10_000) -> AsyncG
 
             async def serve(*, task_status: anyio.abc.TaskStatus[None]) -> None:
                 await serve_app(
-                    receiver, sock, shutdown_trigger=stop.wait, graceful_timeout=0.3, task_status=task_status
+                    receiver,
+                    sock,
+                    server=server,
+                    shutdown_trigger=stop.wait,
+                    graceful_timeout=0.3,
+                    task_status=task_status,
                 )
 
             await tasks.start(serve)
@@ -57,8 +60,8 @@ async def serving(*, buffered: int = 10, max_body_bytes: int = 10_000) -> AsyncG
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT"])
-async def test_a_batch_reaches_the_stream_with_its_sequence_id(method: str) -> None:
-    async with serving() as served:
+async def test_a_batch_reaches_the_stream_with_its_sequence_id(server: ServerName, method: str) -> None:
+    async with serving(server) as served:
         assert await served.post([log("a"), log("b")], method=method, sequence_id="s1") == 200
         batch = served.batches.receive_nowait()
         assert batch.sequence_id == "s1"
@@ -68,14 +71,14 @@ async def test_a_batch_reaches_the_stream_with_its_sequence_id(method: str) -> N
         assert served.counters.received_bytes == batch.size > 0
 
 
-async def test_other_methods_are_not_allowed() -> None:
-    async with serving() as served:
+async def test_other_methods_are_not_allowed(server: ServerName) -> None:
+    async with serving(server) as served:
         assert await served.post(b"", method="GET") == 405
         assert served.counters.received_batches == 0
 
 
-async def test_a_body_in_many_chunks_is_read_whole() -> None:
-    async with serving() as served, await served.connect() as connection:
+async def test_a_body_in_many_chunks_is_read_whole(server: ServerName) -> None:
+    async with serving(server) as served, await served.connect() as connection:
         await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         for piece in (b'[{"time":"t","type":"fun', b'ction","record":"a"}', b"]"):
             await connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
@@ -84,8 +87,8 @@ async def test_a_body_in_many_chunks_is_read_whole() -> None:
         assert len(served.batches.receive_nowait()) == 1
 
 
-async def test_a_peer_that_leaves_in_the_middle_leaves_nothing() -> None:
-    async with serving() as served:
+async def test_a_peer_that_leaves_in_the_middle_leaves_nothing(server: ServerName) -> None:
+    async with serving(server) as served:
         async with await served.connect() as connection:
             await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[")
         assert await served.post([log("a")]) == 200
@@ -93,16 +96,20 @@ async def test_a_peer_that_leaves_in_the_middle_leaves_nothing() -> None:
         assert served.counters.refused_bodies == 0
 
 
-async def test_a_body_over_the_cap_is_refused_and_the_next_taken(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(max_body_bytes=1000) as served:
+async def test_a_body_over_the_cap_is_refused_and_the_next_taken(
+    server: ServerName, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(server, max_body_bytes=1000) as served:
         assert await served.post([log("x" * 200_000)]) == 413
         assert await served.post([log("a")]) == 200
         assert served.counters.refused_bodies == 1
         assert "longer than 1000 bytes" in caplog.text
 
 
-async def test_what_is_no_array_is_refused_once_and_then_let_pass(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving() as served:
+async def test_what_is_no_array_is_refused_once_and_then_let_pass(
+    server: ServerName, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(server) as served:
         assert await served.post(b"{}") == 400
         assert await served.post(b"{}") == 200
         assert await served.post(b"nonsense") == 400
@@ -111,8 +118,8 @@ async def test_what_is_no_array_is_refused_once_and_then_let_pass(caplog: pytest
         assert caplog.text.count("refused a telemetry body") == 2
 
 
-async def test_a_retry_is_delivered_once_and_nothing_else_is_taken_for_one() -> None:
-    async with serving() as served:
+async def test_a_retry_is_delivered_once_and_nothing_else_is_taken_for_one(server: ServerName) -> None:
+    async with serving(server) as served:
         for sequence_id, events in [
             ("s1", [log("a")]),
             ("s1", [log("a")]),  # a retry
@@ -127,8 +134,8 @@ async def test_a_retry_is_delivered_once_and_nothing_else_is_taken_for_one() -> 
         assert served.counters.repeated_batches == 1
 
 
-async def test_a_full_stream_keeps_the_answer_back_until_there_is_room() -> None:
-    async with serving(buffered=1) as served, anyio.create_task_group() as tasks:
+async def test_a_full_stream_keeps_the_answer_back_until_there_is_room(server: ServerName) -> None:
+    async with serving(server, buffered=1) as served, anyio.create_task_group() as tasks:
         assert await served.post([log("a")]) == 200
         statuses: list[int] = []
 
@@ -146,16 +153,16 @@ async def test_a_full_stream_keeps_the_answer_back_until_there_is_room() -> None
     assert statuses == [200]
 
 
-async def test_a_closed_stream_answers_503_so_that_nothing_counts_as_acknowledged() -> None:
-    async with serving() as served:
+async def test_a_closed_stream_answers_503_so_that_nothing_counts_as_acknowledged(server: ServerName) -> None:
+    async with serving(server) as served:
         served.batches.close()
         assert await served.post([log("a")], sequence_id="s") == 503
         assert await served.post([log("a")], sequence_id="s") == 503
         assert (served.counters.received_batches, served.counters.rejected_batches) == (0, 2)
 
 
-async def test_abort_answers_what_waits_with_503() -> None:
-    async with serving(buffered=1) as served, anyio.create_task_group() as tasks:
+async def test_abort_answers_what_waits_with_503(server: ServerName) -> None:
+    async with serving(server, buffered=1) as served, anyio.create_task_group() as tasks:
         assert await served.post([log("a")]) == 200
         statuses: list[int] = []
 
@@ -172,8 +179,8 @@ async def test_abort_answers_what_waits_with_503() -> None:
         assert served.counters.rejected_batches == 1
 
 
-async def test_drops_are_summed_and_said_once_a_burst(caplog: pytest.LogCaptureFixture) -> None:
-    async with serving() as served:
+async def test_drops_are_summed_and_said_once_a_burst(server: ServerName, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(server) as served:
         for events in ([dropped(3, 300)], [log("a"), dropped(4, 400)], [log("b")], [dropped(1, 10)]):
             assert await served.post(events) == 200
         assert (served.counters.dropped_events, served.counters.dropped_bytes) == (8, 710)
@@ -181,9 +188,11 @@ async def test_drops_are_summed_and_said_once_a_burst(caplog: pytest.LogCaptureF
         assert len([message for message in caplog.messages if "dropped" in message]) == 2
 
 
-async def test_unknown_events_are_counted_and_open_requests_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_events_are_counted_and_open_requests_followed(
+    server: ServerName, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lambda_extension.telemetry._app._MOST_OPEN", 2)
-    async with serving() as served:
+    async with serving(server) as served:
         await served.post([{"type": "novelty"}, start("r1"), start("r2"), report("r1"), report("never started")])
         assert served.counters.unknown_events == 1
         assert list(served.receiver.open_requests) == ["r2"]
@@ -191,98 +200,9 @@ async def test_unknown_events_are_counted_and_open_requests_followed(monkeypatch
         assert list(served.receiver.open_requests) == ["r3", "r4"]
 
 
-async def test_a_request_stalled_in_its_body_does_not_hold_up_the_end() -> None:
-    async with serving() as served:
+async def test_a_request_stalled_in_its_body_does_not_hold_up_the_end(server: ServerName) -> None:
+    async with serving(server) as served:
         connection = await served.connect()
         await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n[")
         assert await served.post([log("a")]) == 200
     await connection.aclose()
-
-
-async def test_an_app_that_hangs_is_cut_off_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, logger="lambda_extension.server")
-    entered = anyio.Event()
-
-    async def hang(scope: object, receive: object, send: object) -> None:
-        entered.set()
-        try:
-            await anyio.sleep_forever()
-        finally:
-            # Cleanup that takes longer than anybody has.
-            with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.9)
-
-    stop = anyio.Event()
-    sock = listen_on("127.0.0.1")
-    with anyio.fail_after(20):
-        async with FakeLambda() as lambda_, anyio.create_task_group() as tasks:
-            lambda_.port = sock.getsockname()[1]
-
-            async def serve() -> None:
-                await serve_app(hang, sock, shutdown_trigger=stop.wait, graceful_timeout=0.1)
-
-            async def post() -> None:
-                # The connection is closed, answered 500, or left hanging, as the backend has it.
-                with suppress(httpx.HTTPError):
-                    await lambda_.post(b"[]")
-
-            tasks.start_soon(serve)
-            tasks.start_soon(post)
-            await entered.wait()
-            stop.set()
-
-
-async def test_peers_that_leave_in_the_middle_do_not_end_the_server() -> None:
-    async def hasty(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        # Answered even to a peer that has left: on trio this meets hypercorn's own closing.
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
-        await send({"type": "http.response.body", "body": b""})
-
-    stop = anyio.Event()
-    sock = listen_on("127.0.0.1")
-    with anyio.fail_after(30):
-        async with FakeLambda() as lambda_, anyio.create_task_group() as tasks:
-            lambda_.port = sock.getsockname()[1]
-
-            async def serve() -> None:
-                await serve_app(hasty, sock, shutdown_trigger=stop.wait, graceful_timeout=0.1)
-
-            tasks.start_soon(serve)
-            for _ in range(60):
-                async with await anyio.connect_tcp("127.0.0.1", lambda_.port) as connection:
-                    await connection.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-            for _ in range(3):
-                with suppress(httpx.HTTPError):  # a connection may break with the server that is started again
-                    assert await lambda_.post(b"[]") == 200
-                    break
-            else:
-                pytest.fail("the server does not answer any more")
-            stop.set()
-
-
-async def test_a_socket_that_is_not_one_fails_the_server() -> None:
-    sock = listen_on("127.0.0.1")
-
-    async def app(scope: object, receive: object, send: object) -> None:
-        raise AssertionError
-
-    sock.close()
-    with pytest.raises((OSError, BaseExceptionGroup)):
-        with anyio.fail_after(5):
-            await serve_app(app, sock, shutdown_trigger=anyio.sleep_forever)
-
-
-def test_a_port_in_use_fails_before_any_task() -> None:
-    with listen_on("127.0.0.1") as sock, pytest.raises(OSError, match="in use"):
-        listen_on("127.0.0.1", sock.getsockname()[1])
-
-
-def test_ipv6_addresses_are_bound_as_such() -> None:
-    try:
-        sock = listen_on("::1")
-    except OSError:
-        pytest.skip("no IPv6 loopback here")
-    with sock:
-        assert sock.getsockname()[0] == "::1"

@@ -11,7 +11,7 @@ import anyio
 import httpx
 from attrs import frozen
 
-from lambda_extension.serving._hypercorn import serve_app
+from lambda_extension.serving._serve import serve_app
 from lambda_extension.serving._socket import listen_on
 from lambda_extension.simulator._apis._extensions import Function
 from lambda_extension.simulator._apis._routes import Routes

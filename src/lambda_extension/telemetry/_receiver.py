@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 
 from lambda_extension._api._models import Destination
-from lambda_extension.serving._hypercorn import serve_app
+from lambda_extension.serving._serve import serve_app
 from lambda_extension.serving._socket import listen_on
 from lambda_extension.telemetry import Batch, ReceiverSettings, TelemetryStream
 from lambda_extension.telemetry._app import TelemetryReceiver
@@ -45,6 +45,7 @@ class Listener:
         self.before_read = _nothing
         self._sock = sock
         self._quiet = quiet
+        self._server = settings.server
         self._send, self._receive = anyio.create_memory_object_stream[Batch](settings.max_buffered_batches)
         self._receiver = TelemetryReceiver(self._send, max_body_bytes=settings.max_body_bytes, decode=settings.decode)
         self._stop = anyio.Event()
@@ -85,6 +86,7 @@ class Listener:
             await serve_app(
                 self._receiver,
                 self._sock,
+                server=self._server,
                 shutdown_trigger=self._stop.wait,
                 graceful_timeout=2 * _GRACE,
                 task_status=task_status,

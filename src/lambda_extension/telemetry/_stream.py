@@ -11,6 +11,7 @@ import anyio.lowlevel
 import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from lambda_extension.serving._asgi import ServerName
 from lambda_extension.telemetry._decoding import decode
 from lambda_extension.telemetry._events import TelemetryEvent
 
@@ -26,6 +27,7 @@ class ReceiverSettings:
         max_buffered_batches: Batches that wait for the consumer. When they are that many, requests go unanswered
             until one is taken: Lambda then keeps one batch in flight, buffers, and in the end drops and reports.
         max_body_bytes: Longest request body; a longer one is answered 413. AWS says to allow for twice `max_bytes`.
+        server: Who serves it: `hypercorn`, or `direct`, which is faster and smaller and needs the extra `direct`.
         decode: Turns a body into events; may raise `DecodeError`. By default `lambda_extension.telemetry.decode`.
     """
 
@@ -33,6 +35,7 @@ class ReceiverSettings:
     port: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(65_535)])
     max_buffered_batches: int = attrs.field(default=8, validator=attrs.validators.ge(1))
     max_body_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=attrs.validators.ge(1))
+    server: ServerName = attrs.field(default="hypercorn", validator=attrs.validators.in_(("hypercorn", "direct")))
     decode: Callable[[bytes], list[Any]] = decode
 
 
