@@ -36,3 +36,23 @@ def write(path: Path, text: str | bytes, *, mode: int = 0o755) -> str:
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     path.chmod(mode)
     return str(path)
+
+
+def extension_that(does: str, *, first: str = "") -> str:
+    """Write a Python extension on the interpreter's own modules: register, next, and something at each event."""
+    return f"""
+import json, os, sys, urllib.request
+api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"]
+def call(path, headers, body=None, method=None):
+    request = urllib.request.Request(api + path, body, headers, method=method)
+    return urllib.request.urlopen(request)
+name = {{"Lambda-Extension-Name": os.path.basename(sys.argv[0])}}
+answer = call("/2020-01-01/extension/register", name, b'{{"events": ["INVOKE", "SHUTDOWN"]}}')
+me = {{"Lambda-Extension-Identifier": answer.headers["Lambda-Extension-Identifier"]}}
+{first}
+while True:
+    event = json.load(call("/2020-01-01/extension/event/next", me))
+    {does}
+    if event["eventType"] == "SHUTDOWN":
+        break
+"""

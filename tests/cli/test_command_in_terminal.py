@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from command_kit import STREAM, write
+from command_kit import STREAM, extension_that, write
 from rich.cells import cell_len
 
 from lambda_extension.cli._terminal import plain, wrapped
@@ -83,6 +83,12 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+HANGING = """#!/bin/sh
+curl -s -o /dev/null http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/next
+sleep 600
+"""
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_at_once_and_everything_that_it_started(tmp_path: Path, number: signal.Signals) -> None:
     child = in_terminal("simulate", write(tmp_path / "x.py", LASTING))
@@ -98,6 +104,18 @@ def test_a_signal_ends_the_run_at_once_and_everything_that_it_started(tmp_path: 
     child.close()
     assert child.exitstatus == 128 + number
     assert is_gone(grandchild)
+
+
+def test_a_signal_during_an_invocation_does_not_wait_for_its_end(tmp_path: Path) -> None:
+    function = write(tmp_path / "bootstrap", HANGING)
+    told = write(tmp_path / "told.py", extension_that('print("told", flush=True)'))
+    child = in_terminal("simulate", told, "--function", function, "--timeout", "600")
+    child.expect(r"\[told.py\] told")
+    child.sendintr()
+    child.expect("ended by SIGINT")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
 
 
 def test_a_reader_that_leaves_costs_no_traceback() -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_kit import STREAM, lambda_extension, write
+from command_kit import STREAM, extension_that, lambda_extension, write
 
 from lambda_extension.cli._faults import parse_fault
 from lambda_extension.cli._tally import Tally, spread
@@ -177,26 +177,6 @@ def test_a_spread_of_nothing_is_nothing() -> None:
 
 
 # -- what runs
-
-
-def extension_that(does: str, *, first: str = "") -> str:
-    """Write a Python extension on the interpreter's own modules: register, next, and something at each event."""
-    return f"""
-import json, os, sys, urllib.request
-api = "http://" + os.environ["AWS_LAMBDA_RUNTIME_API"]
-def call(path, headers, body=None, method=None):
-    request = urllib.request.Request(api + path, body, headers, method=method)
-    return urllib.request.urlopen(request)
-name = {{"Lambda-Extension-Name": os.path.basename(sys.argv[0])}}
-answer = call("/2020-01-01/extension/register", name, b'{{"events": ["INVOKE", "SHUTDOWN"]}}')
-me = {{"Lambda-Extension-Identifier": answer.headers["Lambda-Extension-Identifier"]}}
-{first}
-while True:
-    event = json.load(call("/2020-01-01/extension/event/next", me))
-    {does}
-    if event["eventType"] == "SHUTDOWN":
-        break
-"""
 
 
 SAYS = 'print(event["eventType"], os.environ.get("COLOUR"), flush=True)'

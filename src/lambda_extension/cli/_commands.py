@@ -6,7 +6,7 @@ import io
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
@@ -18,8 +18,13 @@ from lambda_extension.cli._options import EnvironmentType, FaultType, FunctionTy
 
 if TYPE_CHECKING:
     from lambda_extension.cli._setup import Setup
+    from lambda_extension.simulator import ExtensionSpec
 
 __all__ = ["commands"]
+
+# With a debugger, seconds: the most that Lambda gives an invocation, and a day.
+_DEBUGGING_TIMEOUT = 900.0
+_DEBUGGING_INIT_TIMEOUT = 24 * 3600.0
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -59,9 +64,7 @@ _SETUP = [
         "--log-format", type=click.Choice(["Text", "JSON"]), help="Of the function's log; default: the mode's."
     ),
     click.option("--freeze", is_flag=True, help="Stop the processes between invocations, as Lambda does."),
-    click.option(
-        "--timeout", type=click.FloatRange(0.1), default=3.0, show_default=True, help="Of the function, seconds."
-    ),
+    click.option("--timeout", type=click.FloatRange(0.1), help="Of the function, seconds.  [default: 3]"),
     click.option("--telemetry-out", type=OutputType(), metavar="FILE", help="Write every telemetry event, one a line."),
 ]
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, to stdout.")
@@ -140,8 +143,9 @@ def simulate(
     The exit code is 1 when an extension failed, and 3 when only the function did.
     """
     payload = _payload(event)
-    import anyio
-
+    if not options["extensions"] and not options["layers"]:
+        msg = "name an EXTENSION or a --layer"
+        raise click.UsageError(msg)
     from lambda_extension.cli._run import Plan
     from lambda_extension.cli._simulate import Output, simulate as simulate_
 
@@ -149,7 +153,54 @@ def simulate(
     with _setup(**options) as setup:
         plan = Plan(setup=setup, invocations=invocations, interval=interval, payload=payload, trace_header=trace_header)
         with _explained():
-            code = anyio.run(simulate_, plan, output)
+            code = simulate_(plan, output)
+    sys.exit(code)
+
+
+@commands.command()
+@_setup_options
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Where to invoke.")
+@click.option("--api-port", type=click.IntRange(0, 65535), default=9001, show_default=True, help="Of Lambda's APIs.")
+@click.option(
+    "--attach",
+    multiple=True,
+    metavar="NAME",
+    help="Wait for an extension of that name, or for `runtime`, that somebody else starts: a debugger, say.",
+)
+@click.option("--follow", is_flag=True, help="Print each event of telemetry as it happens.")
+@_JSON
+def serve(
+    *, port: int, attach: tuple[str, ...], follow: bool, telemetry_out: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Run each EXTENSION beside a function that is invoked over HTTP, as AWS's emulator is, until Ctrl-C.
+
+    curl, an AWS SDK with an endpoint URL, or a test suite in any language may invoke it. Attached participants have as
+    much time as they need, and 15 minutes for an invocation unless --timeout says otherwise.
+    """
+    from lambda_extension.cli._attached import ATTACHED_RUNTIME, AttachedExtension
+    from lambda_extension.cli._serve import Service, serve as serve_
+    from lambda_extension.simulator import ExtensionSpec
+
+    attached = {name: AttachedExtension(name) for name in attach if name != "runtime"}
+    if attach:
+        options |= {"timeout": options["timeout"] or _DEBUGGING_TIMEOUT, "init_timeout": _DEBUGGING_INIT_TIMEOUT}
+    if "runtime" in attach:
+        if options["function"] or options["handler"]:
+            msg = "--attach runtime leaves the function to somebody else: there is no --function or --handler then"
+            raise click.UsageError(msg)
+        options["function"] = ATTACHED_RUNTIME
+    specs = [ExtensionSpec(extension, name=name) for name, extension in attached.items()]
+    with _setup(attached=specs, faults=(), **options) as setup, _explained():
+        service = Service(
+            setup=setup,
+            port=port,
+            attached=list(attached.values()),
+            waited_for=attach,
+            follow=follow,
+            as_json=as_json,
+            telemetry=telemetry_out,
+        )
+        code = serve_(service)
     sys.exit(code)
 
 
@@ -158,10 +209,12 @@ def _setup(
     *,
     extensions: tuple[Path, ...],
     layers: tuple[Path, ...],
-    function: str | None,
+    function: Any,
     handler: str | None,
     variables: tuple[tuple[str, str], ...],
     env_files: tuple[Path, ...],
+    timeout: float | None,
+    attached: Sequence[ExtensionSpec] = (),
     **options: Any,
 ) -> Iterator[Setup]:
     """Check the options of an environment, lay its layers out, and say what may be missing."""
@@ -183,12 +236,14 @@ def _setup(
             root = stack.enter_context(laid_out(layers))
         except LayerError as error:
             raise click.BadParameter(str(error), param_hint="--layer") from None
-        if not extensions and not layers:
-            msg = "name an EXTENSION or a --layer"
-            raise click.UsageError(msg)
         own = [ExtensionSpec(command_of(path.absolute()), name=path.name) for path in extensions]
         setup = Setup(
-            extensions=[*own, *specs_of(root)], function=function, handler=handler, environment=environment, **options
+            extensions=[*own, *specs_of(root), *attached],
+            function=function,
+            handler=handler,
+            environment=environment,
+            timeout=timeout or 3.0,
+            **options,
         )
         _check(setup)
         yield setup

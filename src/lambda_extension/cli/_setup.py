@@ -78,13 +78,13 @@ class Setup:
     """An environment to simulate.
 
     Attributes:
-        function: `module:handler`, the path of a bootstrap, or None for the stand-in.
+        function: `module:handler`, the path or the command line of a bootstrap, or None for the stand-in.
         handler: What a bootstrap is told.
         environment: Variables of the function and its extensions.
     """
 
     extensions: Sequence[ExtensionSpec]
-    function: str | None = None
+    function: str | Sequence[str] | None = None
     handler: str | None = None
     environment: Mapping[str, str] = attrs.field(factory=dict)
     mode: Literal["on-demand", "snap-start", "managed-instances"] = "on-demand"
@@ -94,6 +94,8 @@ class Setup:
     freeze: bool = False
     timeout: float = 3.0
     faults: Sequence[Fault] = ()
+    init_timeout: float = 10.0
+    api_port: int = 0
 
     @property
     def names(self) -> list[str]:
@@ -103,7 +105,7 @@ class Setup:
     @property
     def files(self) -> list[Path]:
         """The extensions' files."""
-        return [Path((spec.argv or [""])[-1]) for spec in self.extensions]
+        return [Path(spec.argv[-1]) for spec in self.extensions if spec.argv is not None]
 
     def simulator(self, watch: Callable[[Entry], object]) -> Simulator:
         """Make the simulation; `watch` is called with each entry.
@@ -124,6 +126,8 @@ class Setup:
             self.function or _STAND_IN,
             mode=self.mode,
             timeout=self.timeout,
+            init_timeout=self.init_timeout,
+            api_port=self.api_port,
             memory_mb=self.memory,
             concurrency=self.concurrency,
             freeze=self.freeze,

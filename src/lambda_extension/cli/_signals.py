@@ -1,14 +1,15 @@
-"""Ctrl-C and SIGTERM as something that a task group can wait for."""
+"""Ctrl-C and SIGTERM as calls of a function."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 
 import anyio
 import anyio.abc
 import attrs
 
-__all__ = ["Ended", "ending_signal"]
+__all__ = ["Ended", "on_signals"]
 
 
 @attrs.define(eq=False)
@@ -28,14 +29,11 @@ class Ended:
         return 128 + self.number
 
 
-async def ending_signal(
-    scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[Ended] = anyio.TASK_STATUS_IGNORED
+async def on_signals(
+    call: Callable[[int], object], *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """Wait for SIGINT or SIGTERM, then cancel `scope`."""
-    ended = Ended()
+    """Call `call` with each SIGINT and SIGTERM until cancelled."""
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started(ended)
+        task_status.started()
         async for number in signals:
-            ended.number = number
-            scope.cancel()
-            return
+            call(number)

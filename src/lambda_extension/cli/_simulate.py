@@ -16,7 +16,7 @@ from rich.progress import Progress
 from lambda_extension.cli._outcome import Outcome
 from lambda_extension.cli._report import figures_of, print_outcome
 from lambda_extension.cli._run import Plan, run
-from lambda_extension.cli._signals import Ended, ending_signal
+from lambda_extension.cli._signals import Ended, on_signals
 from lambda_extension.cli._tally import Tally
 from lambda_extension.cli._terminal import Terminal, plain
 from lambda_extension.simulator import Entry, Timeline
@@ -50,19 +50,29 @@ class Output:
             print_outcome(outcome, Terminal())
 
 
-async def simulate(plan: Plan, output: Output) -> int:
+def simulate(plan: Plan, output: Output) -> int:
     """Run, tell, and return the exit code; a signal ends everything at once."""
-    outcome = None
     spans = Timeline()
+    came = anyio.run(_until_signal, plan, output, spans)
+    if isinstance(came, Ended):
+        click.echo(f"ended by {came.name}: every process of the run was killed", err=True)
+        return came.code
+    output.write(came, spans)
+    return int(came.exit)
+
+
+async def _until_signal(plan: Plan, output: Output, spans: Timeline) -> Outcome | Ended:
+    outcome, ended = None, Ended()
     async with anyio.create_task_group() as tasks:
-        ended: Ended = await tasks.start(ending_signal, tasks.cancel_scope)
+
+        def end(number: int) -> None:
+            ended.number = number
+            tasks.cancel_scope.cancel()
+
+        await tasks.start(on_signals, end)
         outcome = await _run(plan, output, spans)
         tasks.cancel_scope.cancel()
-    if outcome is None:
-        click.echo(f"ended by {ended.name}: every process of the run was killed", err=True)
-        return ended.code
-    output.write(outcome, spans)
-    return int(outcome.exit)
+    return outcome or ended
 
 
 async def _run(plan: Plan, output: Output, spans: Timeline) -> Outcome:

@@ -49,6 +49,7 @@ class Tally:
         exit_codes: By participant, the last one.
         delivered: Events by subscriber.
         refused: Events by subscriber that it answered with an error, or could not be reached for.
+        inits: Inits that have ended.
         init_failures: Inits in a row that failed.
     """
 
@@ -61,6 +62,7 @@ class Tally:
     dropped: int = 0
     refusals: Counter[Refusal] = attrs.field(factory=Counter)
     errors: Counter[ReportedError] = attrs.field(factory=Counter)
+    inits: int = 0
     init_failures: int = 0
     _ending: bool = False
     _started: dict[str, float] = attrs.field(factory=dict)
@@ -79,6 +81,7 @@ class Tally:
             case ("state", "InitError" | "ExitError" as call):
                 self._add_error(entry, call)
             case ("phase", "init-end"):
+                self.inits += 1
                 self.init_failures = 0 if entry.detail["status"] == "success" else self.init_failures + 1
             case ("call", call):
                 self._add_call(entry, call)

@@ -14,6 +14,7 @@ from attrs import frozen
 from lambda_extension.serving._serve import serve_app
 from lambda_extension.serving._socket import listen_on
 from lambda_extension.simulator._apis._extensions import Function
+from lambda_extension.simulator._apis._local import LocalOnly
 from lambda_extension.simulator._apis._routes import Routes
 from lambda_extension.simulator._platform._delivery import DeliverySettings
 from lambda_extension.simulator._platform._faults import Fault
@@ -74,12 +75,14 @@ class Simulator:
         faults: What goes wrong on purpose.
         about: Name, version, ARN parts of the function.
         environment: The function's configured variables.
+        api_port: Port of the APIs on the loopback interface; 0 lets the kernel choose.
         record_limit: Entries that the record keeps.
         watch: Called with each entry of the record as it happens; must not block.
 
     Raises:
         ValueError: Two extensions have the same name.
         ModuleNotFoundError: A Python handler is given and awslambdaric is not installed.
+        OSError: On entering: the port is taken.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Simulator:
         faults: Sequence[Fault] = (),
         about: Function | None = None,
         environment: Mapping[str, str] | None = None,
+        api_port: int = 0,
         record_limit: int = 20_000,
         watch: Callable[[Entry], object] | None = None,
     ) -> None:
@@ -127,6 +131,7 @@ class Simulator:
             environment=dict(environment or {}),
             record_limit=record_limit,
         )
+        self._api_port = api_port
         self._watch = watch
         self._context: Any = None
         self._report: ShutdownReport | None = None
@@ -147,11 +152,12 @@ class Simulator:
     async def _run(self) -> AsyncGenerator[None, None]:
         self.clock: Clock = Clock()
         self.record: Record = Record(self.clock, limit=self.settings.record_limit, watch=self._watch)
-        sock = listen_on("127.0.0.1")
+        sock = listen_on("127.0.0.1", self._api_port)
         self.api: str = f"127.0.0.1:{sock.getsockname()[1]}"
         self._end = anyio.Event()
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
             self._platform = Platform(self.settings, clock=self.clock, record=self.record, tasks=tasks, api=self.api)
             self._routes = Routes(self._platform)
             try:
@@ -172,7 +178,7 @@ class Simulator:
 
     async def _serve(self, sock: Any, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         await serve_app(
-            self._routes,
+            LocalOnly(self._routes),
             sock,
             shutdown_trigger=self._end.wait,
             graceful_timeout=0.2,
@@ -221,8 +227,9 @@ class Simulator:
             client_context=None if client_context is None else json.dumps(client_context),
             cognito_identity=None if cognito_identity is None else json.dumps(cognito_identity),
         )
-        with anyio.CancelScope(shield=True):
-            await self._platform.invoke(invocation)
+        # In a task of the simulation: a cancelled caller ends neither the invocation nor waits for it.
+        self._tasks.start_soon(self._platform.invoke, invocation, name="invocation")
+        await invocation.reported.wait()
         return _result(invocation)
 
     async def invoke_many(
