@@ -22,7 +22,7 @@ from lambda_extension.cli._setup import Setup
 from lambda_extension.cli._signals import Ended, on_signals
 from lambda_extension.cli._tally import Made, Tally
 from lambda_extension.cli._terminal import Terminal, plain
-from lambda_extension.serving._hypercorn import serve_app
+from lambda_extension.serving._serve import serve_app
 from lambda_extension.serving._socket import listen_on
 from lambda_extension.simulator import Clock, Entry, InvocationResult, ShutdownReport, Simulator
 from lambda_extension.simulator._apis._local import LocalOnly
