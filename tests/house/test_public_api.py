@@ -14,6 +14,7 @@ import lambda_extension.delivery
 import lambda_extension.logs
 import lambda_extension.otel
 import lambda_extension.processing
+import lambda_extension.records
 import lambda_extension.serving
 import lambda_extension.simulator
 import lambda_extension.telemetry
@@ -49,6 +50,7 @@ LATE = {"logs": {"processing"}}
         lambda_extension.logs,
         lambda_extension.otel,
         lambda_extension.processing,
+        lambda_extension.records,
         lambda_extension.serving,
         lambda_extension.simulator,
         lambda_extension.telemetry,

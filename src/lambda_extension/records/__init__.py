@@ -1,0 +1,18 @@
+"""From events to what a backend wants: records with level, time and invocation, transforms, reports. No I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lambda_extension._lazy import import_on_use
+
+if TYPE_CHECKING or not import_on_use(__name__):
+    from lambda_extension.records._correlator import (
+        Correlator as Correlator,
+        CorrelatorStatistics as CorrelatorStatistics,
+        Record as Record,
+    )
+    from lambda_extension.records._holding import Holding as Holding
+    from lambda_extension.records._joining import JoinLines as JoinLines
+    from lambda_extension.records._record import Context as Context, LogRecord as LogRecord, Source as Source
+    from lambda_extension.records._reports import InvocationReport as InvocationReport, Outcome as Outcome

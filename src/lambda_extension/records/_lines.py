@@ -1,0 +1,255 @@
+"""What a line says of itself: level, time, request id, message; as people log, in text and in JSON. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from lambda_extension.records._severity import SEVERITIES, level_name, severity_of
+from lambda_extension.records._times import own_time, text_time
+
+
+class Reading(msgspec.Struct, gc=False):
+    """What a line says of itself.
+
+    Attributes:
+        number: Severity number, 0 when it says none.
+        level: The level as it was written.
+        time: Its own time, RFC 3339.
+        body: The message, or everything when no part of it is the message.
+        attributes: What is in no other place.
+        request_id: An id that may be an invocation's; it is still among the attributes as well.
+        id_key: Under which key, if it came under one.
+        vouched: Whether the runtime or a library for Lambda wrote that id, and not just anybody.
+        trace: Trace id and span id, if it has both.
+    """
+
+    number: int
+    level: str | None
+    time: str | None
+    body: Any
+    attributes: dict[str, Any]
+    request_id: str | None = None
+    id_key: str | None = None
+    vouched: bool = False
+    trace: tuple[str, str] | None = None
+
+
+# Of an id; awslambdaric leaves it out during init.
+_ID_LENGTHS = (36, 0)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_LEVEL_KEYS = ("level", "severity", "@l", "log.level", "levelname", "lvl", "loglevel", "log_level", "Level", "LogLevel")
+_TIME_KEYS = ("timestamp", "time", "@timestamp", "@t", "ts", "asctime", "Timestamp", "timeMillis")
+_MESSAGE_KEYS = ("message", "msg", "@m", "@mt", "Message", "short_message")
+_ID_KEYS = ("requestId", "AWSRequestId", "function_request_id", "aws_request_id", "awsRequestId", "lambda_request_id")
+_IDS = frozenset(_ID_KEYS)
+_TRACE_KEYS = (("trace_id", "span_id"), ("traceId", "spanId"), ("trace.id", "span.id"), ("@tr", "@sp"))
+_TRACE_IDS = frozenset(first for first, _ in _TRACE_KEYS)
+
+
+def is_request_id(text: str) -> bool:
+    """Tell whether a text has the form of Lambda's request ids."""
+    return len(text) == 36 and _UUID.fullmatch(text) is not None
+
+
+def read_object(record: dict[str, Any]) -> Reading:
+    """Read a JSON object that somebody logged; a key is dropped only when its content has a place of its own."""
+    rest = dict(record)
+    message = _message(rest)
+    number, level = _level(rest)
+    if level is None and "@t" in rest:
+        number, level = SEVERITIES["Information"], "Information"  # which serilog leaves out
+    time = _time(rest)
+    trace = None if _TRACE_IDS.isdisjoint(rest) else _trace(rest)
+    request_id, id_key, vouched = None, None, False
+    if not _IDS.isdisjoint(rest):
+        id_key = next(key for key in _ID_KEYS if key in rest)
+        request_id = rest[id_key]
+        # Lambda's own format has all four; a key named requestId alone may be the user's, of API Gateway's request say.
+        vouched = id_key != "requestId" or (message is not None and "level" in record and "timestamp" in record)
+        if type(request_id) is not str:
+            request_id, id_key, vouched = None, None, False
+    if message is None:
+        return Reading(number, level, time, record, {}, request_id, None, vouched, trace)
+    return Reading(number, level, time, message, rest, request_id, id_key, vouched, trace)
+
+
+def _message(rest: dict[str, Any]) -> Any:
+    for key in _MESSAGE_KEYS:
+        if key in rest and rest[key] is not None:
+            return rest.pop(key)
+    # structlog's; others log whole events under that key.
+    return rest.pop("event") if type(rest.get("event")) is str else None
+
+
+def _level(rest: dict[str, Any]) -> tuple[int, str | None]:
+    for key in _LEVEL_KEYS:
+        if key not in rest:
+            continue
+        level = rest[key]
+        if type(level) is str:
+            del rest[key]
+            return SEVERITIES.get(level) or severity_of(level), level
+        if type(level) is int:
+            number = severity_of(level)
+            if number:
+                del rest[key]
+                return number, level_name(number)
+    log = rest.get("log")  # ECS, nested
+    if type(log) is dict and type(log.get("level")) is str:
+        others = {key: value for key, value in log.items() if key != "level"}
+        if others:
+            rest["log"] = others
+        else:
+            del rest["log"]
+        return severity_of(log["level"]), log["level"]
+    return 0, None
+
+
+def _time(rest: dict[str, Any]) -> str | None:
+    for key in _TIME_KEYS:
+        if key in rest:
+            time = own_time(rest[key])
+            if time is not None:
+                del rest[key]
+                return time
+    return None
+
+
+def _trace(rest: dict[str, Any]) -> tuple[str, str] | None:
+    for first, second in _TRACE_KEYS:
+        trace, span = rest.get(first), rest.get(second)
+        if type(trace) is str and type(span) is str and _is_hex(trace, 32) and _is_hex(span, 16):
+            del rest[first], rest[second]
+            return trace, span
+    return None
+
+
+def _is_hex(text: str, digits: int) -> bool:
+    return len(text) == digits and not text.strip("0123456789abcdef") and text.strip("0") != ""
+
+
+def read_text(line: str) -> Reading | None:
+    """Read a line of text; None when it says nothing of itself."""
+    read = _BY_FIRST.get(line[:1])
+    return None if read is None else read(line)
+
+
+def read_json_text(line: str) -> Reading | None:
+    """Read a line of text that is a JSON object; None when it is none."""
+    try:
+        record = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+    return read_object(record) if type(record) is dict else None
+
+
+def _bracketed(line: str) -> Reading | None:
+    """Read awslambdaric's `[LEVEL]`, tab, time, tab, request id, tab; or else what begins with a level in brackets."""
+    level, found, rest = line[1:].partition("]")
+    number = SEVERITIES.get(level.strip())
+    if number is None or not found:
+        return None
+    parts = rest.split("\t", 3)
+    if len(parts) == 4 and not parts[0]:
+        _, stamp, request_id, message = parts
+        time = text_time(stamp)
+        if time is not None and len(request_id) in _ID_LENGTHS:
+            return Reading(number, level, time, message, {}, request_id or None, None, True)
+    return Reading(number, level.strip(), None, rest.lstrip(), {})
+
+
+_STAMPED = re.compile(
+    r"""(?P<time>\d{4}[-/]\d\d[-/]\d\d[T\ ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|\ ?[+-]\d\d:?\d\d)?)
+    (?:
+        \s+\[\s*(?P<structlog>[A-Za-z]+)\s*\]\s*
+      | \s-\s(?P<logger>[\w.]+)\s-\s(?P<dashed>[A-Za-z]+)\s-\s
+      | \s+(?P<plain>[A-Za-z]+)[\s:]\s*
+      | \s(?P<id>[0-9a-f-]{36})\s(?=Task\ timed\ out)
+    )""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+def _stamped(line: str) -> Reading | None:
+    """Read what begins with a time: Node's lines, Python's, structlog's, zap's, the platform's word of a time-out."""
+    parts = line.split("\t", 3)
+    if len(parts) == 4:
+        stamp, request_id, level, message = parts
+        number, time = SEVERITIES.get(level), text_time(stamp)
+        if number is not None and time is not None:
+            if len(request_id) == 36:
+                return Reading(number, level, time, message, {}, request_id, None, True)
+            if request_id == "undefined":  # as Node says during init
+                return Reading(number, level, time, message, {})
+    found = _STAMPED.match(line)
+    time = None if found is None else text_time(found["time"])
+    if found is None or time is None:
+        return None
+    if found["id"]:
+        return Reading(SEVERITIES["ERROR"], None, time, line[found.end() :], {}, found["id"], None, True)
+    level = found["structlog"] or found["dashed"] or found["plain"]
+    number = SEVERITIES.get(level)
+    if number is None:
+        return None
+    attributes = {"logger": found["logger"]} if found["logger"] else {}
+    return Reading(number, level, time, line[found.end() :], attributes)
+
+
+_PAIR = re.compile(r'([A-Za-z_@][\w.@-]*)=("(?:[^"\\]|\\.)*+"|[^\s"]*+)(?:\s++|$)')
+
+
+def _worded(line: str) -> Reading | None:
+    """Read what begins with a word: Python's `LEVEL:logger:message`, logfmt of logrus and slog, a level in capitals."""
+    head, found, rest = line.partition(":")
+    if found and (number := SEVERITIES.get(head)) is not None:
+        name, found, message = rest.partition(":")
+        if found and head.isupper() and name and " " not in name:
+            return Reading(number, head, None, message, {"logger": name})
+        return Reading(number, head, None, rest.lstrip() if head.isupper() else line, {})
+    if "=" in head[:12]:
+        return _logfmt(line)
+    word, found, _ = line.partition(" ")
+    if found and word.isupper() and (number := SEVERITIES.get(word)) is not None:
+        return Reading(number, word, None, line, {})
+    return None
+
+
+def _logfmt(line: str) -> Reading | None:
+    pairs: dict[str, Any] = {}
+    position = 0
+    while position < len(line):
+        found = _PAIR.match(line, position)
+        if found is None or found[1] in pairs:
+            return None
+        value = found[2]
+        pairs[found[1]] = _unquoted(value) if value[:1] == '"' else value
+        position = found.end()
+    if not pairs.keys() & {"level", "lvl"} or not pairs.keys() & {"msg", "message"}:
+        return None
+    return read_object(pairs)
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return msgspec.json.decode(text, type=str)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return text[1:-1]
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def _coloured(line: str) -> Reading | None:
+    return read_text(_COLOUR.sub("", line).lstrip("\x1b"))
+
+
+_BY_FIRST: dict[str, Callable[[str], Reading | None]] = {
+    **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@_", _worded),
+    **dict.fromkeys("0123456789", _stamped),
+    "[": _bracketed,
+    "\x1b": _coloured,
+}
