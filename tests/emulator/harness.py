@@ -85,6 +85,8 @@ class Emulator:
         timeout: Function time-out in seconds.
         concurrency: Invocations at once, in Managed Instances mode.
         environment: The function's configured variables.
+        layer: A folder that becomes /opt; `extensions` is empty then.
+        interpreters: Where Lambda's image has interpreters, and what stands for them here.
     """
 
     def __init__(
@@ -93,19 +95,22 @@ class Emulator:
         root: Path,
         *,
         managed: bool = False,
-        extensions: Mapping[str, str],
+        extensions: Mapping[str, str] | None = None,
         bootstrap: str,
         task: Mapping[str, str] | None = None,
         handler: str = "function.handler",
         timeout: int = 5,
         concurrency: int = 4,
         environment: Mapping[str, str] | None = None,
+        layer: Path | None = None,
+        interpreters: Mapping[str, str] | None = None,
     ) -> None:
+        self._layer, self._interpreters = layer, dict(interpreters or {})
         self.managed = managed
         self.output = root / "out"
         self._binary, self._root, self._handler = binary, root, handler
         files: dict[str, dict[str, str]] = {
-            "extensions": dict(extensions),
+            "extensions": dict(extensions or {}),
             "runtime": {"bootstrap": bootstrap},
             "task": dict(task or {}),
             "out": {},
@@ -113,6 +118,7 @@ class Emulator:
         for directory, content in files.items():
             (root / directory).mkdir(parents=True)
             for name, text in content.items():
+                (root / directory / name).parent.mkdir(parents=True, exist_ok=True)
                 (root / directory / name).write_text(text)
                 (root / directory / name).chmod(0o755)
         self.output.chmod(0o777)
@@ -233,11 +239,14 @@ class Emulator:
 
     def _script(self) -> str:
         """Return the commands that mount what the emulator sees, and then become it."""
-        kept = _needed_paths()
+        kept = _needed_paths(*self._interpreters.values())
         hidden = {Path("/opt"), Path("/var"), *(closed for path in kept if (closed := _closed_ancestor(path)))}
         given = {Path("/opt/extensions"): "extensions", Path("/var/task"): "task"}
         given |= {Path("/var/runtime"): "runtime", OUTPUT: "out"}
         mounts = {target: self._root / name for target, name in given.items()}
+        if self._layer is not None:
+            mounts = {target: source for target, source in mounts.items() if target != Path("/opt/extensions")}
+            mounts[Path("/opt")] = self._layer
         mounts |= {path: path for path in kept if any(path.is_relative_to(parent) for parent in hidden)}
         mounts[Path("/mnt/rie")] = self._binary
         # Staged first, since what is to be mounted may itself lie in a directory that gets hidden.
@@ -254,14 +263,19 @@ class Emulator:
             lines.append(f"mount --bind /mnt/stage/{number} {quoted}")
         addresses = f"--runtime-api-address 127.0.0.1:{self._api}"
         addresses += f" --runtime-interface-emulator-address 127.0.0.1:{self._front}"
+        for name, path in self._interpreters.items():
+            lines.append(
+                f"mkdir -p {shlex.quote(str(Path(name).parent))}; ln -s {shlex.quote(path)} {shlex.quote(name)}"
+            )
         lines += ["mkdir -m 1777 /var/tmp", "cd /var/task"]
         lines.append(f"exec /mnt/rie {addresses} --log-level debug /var/runtime/bootstrap {shlex.quote(self._handler)}")
         return "\n".join(lines) + "\n"
 
 
-def _needed_paths() -> set[Path]:
-    """Return what a participant must be able to read: this Python, its packages, the library."""
-    prefixes = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parent.parent}
+def _needed_paths(*interpreters: str) -> set[Path]:
+    """Return what a participant must be able to read: this Python and others, its packages, the library."""
+    executables = {Path(sys.executable), *map(Path, interpreters)}
+    prefixes = {Path(sys.prefix), Path(sys.base_prefix), *(path.resolve().parent.parent for path in executables)}
     return {*prefixes, *(path.resolve() for path in prefixes), _SOURCE}
 
 

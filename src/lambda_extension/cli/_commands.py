@@ -307,3 +307,37 @@ def doctor(*, extension: Path, as_json: bool) -> None:
     from lambda_extension.cli._examine import examine
 
     sys.exit(anyio.run(examine, extension.absolute(), as_json))
+
+
+@commands.command()
+@click.argument("script", type=_FILE)
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="The zip file or folder; by default NAME.zip.")
+@click.option("--name", help="The extension's name, and that of its file; by default that of the script, less .py.")
+@click.option("--python", default="3.13", show_default=True, help="The Python of the function's runtime on Lambda.")
+@click.option("--arch", type=click.Choice(["x86_64", "arm64"]), default="x86_64", show_default=True)
+@click.option("--requirements", "-r", type=_FILE, multiple=True, help="What to install besides, in pip's form.")
+@click.option("--project", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Install this project.")
+@click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    type=EnvironmentType(),
+    metavar="NAME[=VALUE]",
+    help="A variable that the extension has where the function does not set it.",
+)
+@click.option("--events", help="What it registers for, such as INVOKE,SHUTDOWN; by default it is tried.")
+@click.option(
+    "--format", "shape", type=click.Choice(["layer", "directory", "container"]), default="layer", show_default=True
+)
+@click.option("--lean", is_flag=True, help="Without hypercorn: for receivers with server='direct'.")
+@click.option("--sources/--no-sources", default=True, help="Without: bytecode alone, and tracebacks without lines.")
+@click.option("--interpreter", type=_LAYER, metavar="DIR|ARCHIVE", help="A CPython to take along.")
+@click.option("--lock", type=OutputType(), help="Write there what is in it, by version.")
+def package(*, script: Path, output: Path | None, shape: str, lock: Path | None, **options: Any) -> None:
+    """Make a layer of SCRIPT: one that starts, or an error that says what to do.
+
+    What it needs is what --requirements or --project say, and what the script itself declares (PEP 723).
+    """
+    from lambda_extension.cli._package import package
+
+    package(script, output, shape, lock, **options)

@@ -1,0 +1,127 @@
+"""`lambda-extension package`: from a script to a layer, with what it weighs and what its start costs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import click
+from rich import box
+from rich.table import Table
+
+from lambda_extension.cli._terminal import Terminal, plain
+from lambda_extension.packaging._archive import write_zip
+from lambda_extension.packaging._exceptions import PackagingError
+from lambda_extension.packaging._layer import Layer, Plan, build
+from lambda_extension.packaging._sizes import too_heavy
+from lambda_extension.packaging._target import Target
+from lambda_extension.packaging._trial import try_layer
+
+__all__ = ["package"]
+
+
+def package(
+    script: Path,
+    output: Path | None,
+    shape: str,
+    lock: Path | None,
+    *,
+    name: str | None,
+    python: str,
+    arch: Literal["x86_64", "arm64"],
+    events: str | None,
+    variables: Sequence[tuple[str, str]],
+    **options: Any,
+) -> None:
+    """Make, write, weigh and try a layer; `options` are those of `Plan`.
+
+    Raises:
+        click.ClickException: No layer can be made, or it does not start.
+    """
+    terminal = Terminal()
+    with tempfile.TemporaryDirectory(prefix="lambda-extension-") as scratch:
+        root = Path(scratch, "layer")
+        root.mkdir()
+        try:
+            plan = Plan(
+                script=script.absolute(),
+                name=name or script.stem,
+                target=Target(python, arch),
+                environment=dict(variables),
+                events=None if events is None else tuple(events.split(",")),
+                **options,
+            )
+            layer = build(plan, root, Path(scratch, "meanwhile"))
+            path = _write(root, output, plan.name, shape)
+            _print(plan, layer, path, terminal)
+            if lock is not None:
+                lock.write_text("".join(f"{line}\n" for line in layer.locked), encoding="utf-8")
+            here = plan.target.find_python() if plan.target.runs_here else None
+            if here is None:
+                terminal.paragraph(("It was not tried: what is in it does not start on this machine.", ""))
+            else:
+                anyio.run(_try, root, plan, layer, here, terminal)
+        except (PackagingError, ValueError) as error:
+            raise click.ClickException(plain_lines(str(error))) from None
+
+
+def plain_lines(text: str) -> str:
+    """Return text of others with nothing in it that a terminal would obey but its line breaks."""
+    return "\n".join(map(plain, text.splitlines()))
+
+
+def _write(root: Path, output: Path | None, name: str, shape: str) -> Path:
+    """Put the layer where it was asked for."""
+    path = output or Path(f"{name}.zip" if shape == "layer" else f"{name}-{shape}")
+    if shape == "layer":
+        write_zip(root, path)
+        return path
+    if path.exists() and any(path.iterdir()):
+        msg = f"{path} is not empty"
+        raise click.ClickException(msg)
+    shutil.copytree(root, path / "opt" if shape == "container" else path, dirs_exist_ok=True)
+    if shape == "container":
+        lines = "# Into the Dockerfile of the function: layers cannot be attached to images.\nCOPY opt/ /opt/\n"
+        (path / "Dockerfile.lines").write_text(lines, encoding="utf-8")
+    return path
+
+
+def _print(plan: Plan, layer: Layer, path: Path, terminal: Terminal) -> None:
+    table = Table("package", "files", "unzipped", "zipped", box=box.SIMPLE_HEAD)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for size in layer.sizes:
+        table.add_row(size.name, f"{size.files:,}", _kb(size.unzipped), _kb(size.zipped))
+    unzipped = sum(size.unzipped for size in layer.sizes)
+    zipped = path.stat().st_size if path.is_file() else sum(size.zipped for size in layer.sizes)
+    table.add_section()
+    table.add_row("together", f"{sum(size.files for size in layer.sizes):,}", _kb(unzipped), _kb(zipped))
+    terminal.console.print(table)
+    events = ", ".join(layer.registration.events) or "nothing"
+    what = f"{plan.name} for Python {plan.target.python} on {plan.target.arch}, registers for {events}"
+    terminal.paragraph((f"{path}:", "bold"), (what, ""))
+    for notice in (*layer.notices, *too_heavy(zipped, unzipped)):
+        terminal.paragraph(("warning:", "yellow"), (notice, ""))
+
+
+def _kb(count: int) -> str:
+    return f"{count / 1024:,.0f} KiB"
+
+
+async def _try(root: Path, plan: Plan, layer: Layer, interpreter: str, terminal: Terminal) -> None:
+    """Run the layer in the simulator, and print what its start costs and what of it was not needed."""
+    trial = await try_layer(root, plan.name, interpreter, plan.environment)
+    terminal.paragraph(
+        (f"Tried in the simulator on this machine: registered {trial.registered:.0f} ms", ""),
+        (f"and ready {trial.ready:.0f} ms after its start, median of three runs.", ""),
+    )
+    unused = [size for size in layer.sizes if size.modules and not size.modules & trial.imported]
+    if unused:
+        names = ", ".join(f"{size.name} ({_kb(size.unzipped)})" for size in unused)
+        terminal.paragraph(("note:", "dim"), (f"never imported in that run: {names}", ""))
+    if {"trio", "asyncio"} <= trial.imported:
+        terminal.paragraph(("warning:", "yellow"), ("it imports trio and asyncio both, and pays for one in vain", ""))

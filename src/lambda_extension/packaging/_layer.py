@@ -1,0 +1,195 @@
+"""From a script to the folder that is a layer."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from lambda_extension.packaging import _stripping
+from lambda_extension.packaging._archive import settle_modes
+from lambda_extension.packaging._bytecode import compile_all, drop_sources
+from lambda_extension.packaging._dependencies import OWN, install, project_wheel, script_requirements
+from lambda_extension.packaging._exceptions import PackagingError
+from lambda_extension.packaging._interpreter import bundle, imported_names
+from lambda_extension.packaging._launcher import Launcher
+from lambda_extension.packaging._registration import RegistrationCall, learn_registration
+from lambda_extension.packaging._sizes import INTERPRETER, Size, owners_of, sizes
+from lambda_extension.packaging._target import Target
+
+# Folders of a layer that Lambda itself gives a meaning to.
+_TAKEN: Final = frozenset({"bin", "extensions", "lib", "python", "nodejs", "java", "ruby"})
+_NAME_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+_LONGEST_NAME: Final = 128
+
+
+def _usable_name(_: object, __: attrs.Attribute[Any], value: str) -> None:
+    if not value or not set(value) <= _NAME_CHARACTERS or value.startswith(".") or len(value) > _LONGEST_NAME:
+        msg = f"{value!r} is no extension's name: use ASCII letters, digits, '-', '_' and '.', and no dot first"
+        raise PackagingError(msg)
+    if value in _TAKEN:
+        msg = f"{value!r} is no extension's name: Lambda gives /opt/{value} a meaning of its own"
+        raise PackagingError(msg)
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """What to package, and how.
+
+    Attributes:
+        script: The extension.
+        name: The extension's name, which is that of its file in `/opt/extensions`.
+        target: The Python and the processor that it is for.
+        requirements: Files with requirements, in pip's form.
+        project: A folder with a `pyproject.toml` that is installed with its dependencies.
+        environment: Variables that the extension has where the function's configuration does not set them.
+        events: What it registers for; None finds out.
+        lean: Leave hypercorn out, and put what the direct server needs in.
+        sources: Whether sources stay, for tracebacks.
+        interpreter: A relocatable CPython to take into the layer, for functions whose image has none.
+    """
+
+    script: Path
+    name: str = attrs.field(validator=_usable_name)
+    target: Target
+    requirements: Sequence[Path] = ()
+    project: Path | None = None
+    environment: Mapping[str, str] = attrs.field(factory=dict)
+    events: tuple[str, ...] | None = None
+    lean: bool = False
+    sources: bool = True
+    interpreter: Path | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Layer:
+    """What was made.
+
+    Attributes:
+        registration: What the launcher registers.
+        sizes: What each package takes.
+        locked: What is in it, one `name==version` each.
+        notices: What the user should know, in sentences.
+    """
+
+    registration: RegistrationCall
+    sizes: Sequence[Size]
+    locked: Sequence[str]
+    notices: Sequence[str]
+
+
+def build(plan: Plan, root: Path, scratch: Path) -> Layer:
+    """Make the folder of a layer; blocks, for as long as its wheels take to come.
+
+    Args:
+        plan: What to package.
+        root: An empty folder, which becomes what Lambda lays under `/opt`.
+        scratch: Another, for what is needed only meanwhile.
+
+    Raises:
+        PackagingError: No layer can be made of it; the message says what to do.
+    """
+    home = root / plan.name
+    home.mkdir(parents=True)
+    asked = _install(plan, home, scratch)
+    if plan.lean:
+        _stripping.drop(home, "hypercorn", asked, plan.target)
+    installed = _stripping.distributions(home)
+    owners = owners_of(installed, plan.name)
+    locked = [f"{name}=={distribution.version}" for name, distribution in installed.items()]
+    _stripping.strip(home)
+    _copy_script(plan.script, home)
+    notices: list[str] = []
+    interpreter = plan.target.interpreter
+    if plan.interpreter is not None:
+        bundled = bundle(plan.interpreter, home, plan.target, scratch)
+        interpreter = f"/opt/{bundled.relative_to(root).as_posix()}"
+        files = (path.relative_to(root).as_posix() for path in (home / "python").rglob("*"))
+        owners |= dict.fromkeys(files, INTERPRETER)
+    python = plan.target.find_python()
+    if python is None:
+        notices.append(
+            f"there is no Python {plan.target.python} on this machine, so the layer has no bytecode: each cold start "
+            f"compiles every module, since /opt cannot be written to. Install that Python, and package again."
+        )
+    else:
+        compile_all(home, plan.target, python=python, runtime_root=f"/opt/{plan.name}")
+    compiled = python is not None and not plan.sources
+    if compiled:
+        drop_sources(home, plan.target)
+    entry = Launcher(
+        script=plan.script.stem + ".pyc" if compiled else plan.script.name,
+        folder=plan.name,
+        interpreter=interpreter,
+        environment=plan.environment,
+    )
+    file = root / "extensions" / plan.name
+    file.parent.mkdir()
+    registration = _registration(plan, entry, file, python)
+    file.write_bytes(entry.text(registration))
+    file.chmod(0o755)
+    settle_modes(root)
+    return Layer(registration=registration, sizes=sizes(root, owners), locked=locked, notices=notices)
+
+
+def _install(plan: Plan, home: Path, scratch: Path) -> list[str]:
+    """Install what the extension asks for, and return that."""
+    asked = list(script_requirements(plan.script.read_text(encoding="utf-8")))
+    if plan.project is not None:
+        asked.append(str(project_wheel(plan.project, scratch)))
+    asked.append(f"{OWN}[direct]" if plan.lean else OWN)
+    install(asked, home, plan.target, scratch=scratch, requirement_files=plan.requirements)
+    return asked
+
+
+def _copy_script(script: Path, home: Path) -> None:
+    """Copy the script, and the modules and packages beside it that it imports, directly or not."""
+    folder = script.parent
+    waiting, files = [script], {script}
+    while waiting:
+        for name in _imported(waiting.pop()):
+            package = folder / name
+            found = [folder / f"{name}.py"]
+            if (package / "__init__.py").exists():
+                found = [path for path in sorted(package.rglob("*")) if "__pycache__" not in path.parts]
+            new = [path for path in found if path.is_file() and path not in files]
+            files.update(new)
+            waiting += [path for path in new if path.suffix == ".py"]
+    for file in sorted(files):
+        copy = home / file.relative_to(folder)
+        if copy.exists():
+            msg = f"{file} would hide what the extension's dependencies have under this name: give it another"
+            raise PackagingError(msg)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+
+
+def _imported(module: Path) -> set[str]:
+    """Return the top-level names that a module imports."""
+    try:
+        tree = ast.parse(module.read_bytes(), module.name)
+    except SyntaxError as error:
+        msg = f"{module} is not valid Python: {error}"
+        raise PackagingError(msg) from error
+    return imported_names(tree)
+
+
+def _registration(plan: Plan, entry: Launcher, file: Path, python: str | None) -> RegistrationCall:
+    """Find out what the extension registers, by a launcher that leaves this to it."""
+    if plan.events is not None:
+        return RegistrationCall(plan.name, plan.events, account_id=False)
+    if python is not None and plan.target.runs_here:
+        file.write_bytes(entry.text(None))
+        found = learn_registration([python, "-IuS", str(file)], plan.environment)
+    else:
+        # What is in the layer does not start here: the script itself is tried, with what is installed for this Python.
+        found = learn_registration([sys.executable, str(plan.script)], plan.environment)
+    if found.name not in {plan.name, plan.script.name}:
+        msg = f"the extension registers as {found.name!r}, but Lambda knows it by its file: say --name {found.name}"
+        raise PackagingError(msg)
+    return attrs.evolve(found, name=plan.name)

@@ -1,0 +1,127 @@
+"""A layer with an interpreter of its own, and the odd ends of packaging."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from lambda_extension.packaging._bytecode import compile_all
+from lambda_extension.packaging._exceptions import PackagingError
+from lambda_extension.packaging._interpreter import bundle
+from lambda_extension.packaging._layer import Plan, build
+from lambda_extension.packaging._registration import learn_registration
+from lambda_extension.packaging._sizes import MOST_UNZIPPED, MOST_ZIPPED, too_heavy
+from lambda_extension.packaging._target import Target
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+TARGET = Target(HERE, "x86_64")
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "notes.py").write_text("import asyncio\nimport json\nimport shelve\n")
+    (home / "other.py").write_text("this is for another Python\n")
+    return home
+
+
+def test_an_interpreter_brings_what_the_extension_imports_and_runs(home: Path, tmp_path: Path) -> None:
+    python = bundle(Path(sys.base_prefix), home, TARGET, tmp_path / "scratch")
+    assert python == home / "python" / "bin" / f"python{HERE}"
+    code = "import sys, json, shelve, asyncio; print(sys.prefix); print(json.__file__)"
+    done = subprocess.run([str(python), "-IuS", "-c", code], capture_output=True, text=True, check=True)
+    prefix, module = done.stdout.splitlines()
+    assert prefix == str(home / "python")
+    assert module.startswith(prefix)
+    library = home / "python" / "lib" / f"python{HERE}"
+    assert not [name for name in ("tkinter", "test", "idlelib", "sqlite3", "pydoc.py") if (library / name).exists()]
+    assert (library / "shelve.py").exists()
+    done = subprocess.run([str(python), "-IuS", "-c", "import sqlite3"], capture_output=True, text=True, check=False)
+    assert "No module named 'sqlite3'" in done.stderr
+
+
+def test_an_interpreter_comes_out_of_an_archive_too(home: Path, tmp_path: Path) -> None:
+    prefix = tmp_path / "python"
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / "bin" / f"python{HERE}").write_text("")
+    library = prefix / "lib" / f"python{HERE}"
+    (library / "lib-dynload").mkdir(parents=True)
+    for name in ("os.py", "json.py", "smtplib.py", f"lib-dynload/_json.cpython-{HERE.replace('.', '')}-x.so"):
+        (library / name).write_text("import _json\n")
+    (prefix / "lib" / f"libpython{HERE}.so.1.0").write_text("")
+    with tarfile.open(tmp_path / "cpython.tar.gz", "w:gz") as archive:
+        archive.add(prefix, "python")
+    bundle(tmp_path / "cpython.tar.gz", home, TARGET, tmp_path / "scratch")
+    copied = {path.relative_to(home / "python").as_posix() for path in (home / "python").rglob("*") if path.is_file()}
+    assert copied == {
+        f"bin/python{HERE}",
+        f"lib/libpython{HERE}.so.1.0",
+        f"lib/python{HERE}/os.py",
+        f"lib/python{HERE}/json.py",
+        f"lib/python{HERE}/lib-dynload/_json.cpython-{HERE.replace('.', '')}-x.so",
+    }
+
+
+def test_no_interpreter_where_one_is_expected_is_refused(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PackagingError, match=f"has no bin/python{HERE}"):
+        bundle(tmp_path / "empty", home, TARGET, tmp_path / "scratch")
+    (tmp_path / "broken.tar.gz").write_text("no archive")
+    with pytest.raises(PackagingError, match="cannot be unpacked"):
+        bundle(tmp_path / "broken.tar.gz", home, TARGET, tmp_path / "scratch")
+
+
+def test_what_is_not_valid_in_the_targets_python_is_named(home: Path) -> None:
+    with pytest.raises(PackagingError, match=rf"not all of it is valid in Python {HERE}(?s:.*)other.py"):
+        compile_all(home, TARGET, python=sys.executable, runtime_root="/opt/notes")
+
+
+def test_lambdas_limits_of_size_are_known() -> None:
+    assert too_heavy(MOST_ZIPPED, MOST_UNZIPPED) == []
+    unzipped, zipped = too_heavy(MOST_ZIPPED + 1, MOST_UNZIPPED + 1)
+    assert f"may have {MOST_UNZIPPED:,}" in unzipped
+    assert "only be uploaded through S3" in zipped
+
+
+def test_a_python_that_does_not_start_is_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = "3.12" if HERE != "3.12" else "3.11"
+    shim = tmp_path / f"python{other}"
+    shim.write_text("#!/bin/sh\nexit 127\n")
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Target(other, "x86_64").find_python() is None
+    shim.write_text(f"#!{sys.executable}\n")
+    shim.write_text("#!/bin/sh\nexit 0\n")
+    assert Target(other, "x86_64").find_python() == str(shim)
+
+
+def test_a_process_that_asks_for_something_else_first_is_waited_for(tmp_path: Path) -> None:
+    script = tmp_path / "asks.py"
+    script.write_text(
+        "import http.client, os\n"
+        "for path in ('/elsewhere', '/2020-01-01/extension/register'):\n"
+        "    connection = http.client.HTTPConnection(os.environ['AWS_LAMBDA_RUNTIME_API'])\n"
+        "    headers = {'Lambda-Extension-Name': 'asks', 'Lambda-Extension-Accept-Feature': 'accountId'}\n"
+        "    connection.request('POST', path, b'{\"events\": [\"INVOKE\"]}', headers)\n"
+        "    connection.getresponse().read()\n"
+    )
+    call = learn_registration([sys.executable, str(script)], os.environ)
+    assert (call.name, call.events, call.account_id) == ("asks", ("INVOKE",), True)
+
+
+def test_a_layer_with_an_interpreter_names_it_in_its_launcher(tmp_path: Path) -> None:
+    script = tmp_path / "notes.py"
+    script.write_text("import shelve\n")
+    root = tmp_path / "layer"
+    root.mkdir()
+    plan = Plan(script=script, name="notes", target=TARGET, interpreter=Path(sys.base_prefix), events=(), sources=False)
+    layer = build(plan, root, tmp_path / "scratch")
+    assert (root / "extensions" / "notes").read_bytes().startswith(b"#!/opt/notes/python/bin/python")
+    assert "the interpreter" in {size.name for size in layer.sizes}
