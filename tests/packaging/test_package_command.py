@@ -92,7 +92,7 @@ def test_what_costs_its_start_for_nothing_is_pointed_out(tmp_path: Path) -> None
     script = tmp_path / "both.py"
     script.write_text(
         "# /// script\n# dependencies = ['trio']\n# ///\n"
-        "import asyncio, certifi, httpx, trio\nimport anyio\nfrom lambda_extension import open_telemetry\n"
+        "import asyncio, certifi, httpcore, httpx, trio\nimport anyio\nfrom lambda_extension import open_telemetry\n"
         "async def main():\n    async with open_telemetry() as telemetry:\n"
         "        async for _ in telemetry:\n            pass\n"
         "anyio.run(main)\n"
