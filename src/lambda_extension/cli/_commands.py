@@ -227,18 +227,16 @@ def _setup(
             msg = f"{function!r} is not of the form module:function, and there is no --function that it is told to"
             raise click.BadParameter(msg, param_hint="--handler")
     environment = environment_of(variables, env_files)
-    from lambda_extension.cli._layers import LayerError, laid_out, specs_of
-    from lambda_extension.cli._setup import Setup, command_of
+    from lambda_extension.cli._layers import laid_out, specs_of
+    from lambda_extension.cli._setup import Setup, command_of, search_path
     from lambda_extension.simulator import ExtensionSpec
 
     with ExitStack() as stack:
-        try:
+        with _explained():
             root = stack.enter_context(laid_out(layers))
-        except LayerError as error:
-            raise click.BadParameter(str(error), param_hint="--layer") from None
         own = [ExtensionSpec(command_of(path.absolute()), name=path.name) for path in extensions]
         setup = Setup(
-            extensions=[*own, *specs_of(root), *attached],
+            extensions=[*own, *specs_of(root, search_path()), *attached],
             function=function,
             handler=handler,
             environment=environment,
@@ -270,21 +268,22 @@ def _check(setup: Setup) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn what the system refuses into a message."""
+    """Turn what the system refuses, and what is no layer, into a message."""
+    from lambda_extension.cli._layers import LayerError
+
     try:
         yield
-    except OSError as error:
+    except (OSError, LayerError, BaseExceptionGroup) as error:
         problem: BaseException = error
-    except BaseExceptionGroup as group:
-        problem = group
         while isinstance(problem, BaseExceptionGroup) and len(problem.exceptions) == 1:
             problem = problem.exceptions[0]
-        if not isinstance(problem, OSError):
-            raise
-    else:
-        return
-    # A reader that left is click's to deal with.
-    raise problem if isinstance(problem, BrokenPipeError) else click.ClickException(str(problem)) from None
+        if isinstance(problem, LayerError):
+            raise click.BadParameter(str(problem)) from None
+        if isinstance(problem, BrokenPipeError):  # a reader that left is click's to deal with
+            raise problem from None
+        if isinstance(problem, OSError):
+            raise click.ClickException(str(problem)) from None
+        raise
 
 
 def _payload(event: IO[bytes] | None) -> Any:
@@ -299,14 +298,18 @@ def _payload(event: IO[bytes] | None) -> Any:
 
 @commands.command()
 @click.argument("extension", type=_LAYER)
+@click.option("--strict", is_flag=True, help="Let what is only a warning fail, too.")
 @_JSON
-def doctor(*, extension: Path, as_json: bool) -> None:
-    """Check EXTENSION for what goes wrong in real deployments; the exit code is 1 when a check fails."""
-    import anyio
+def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
+    """Check EXTENSION for what goes wrong in real deployments.
 
-    from lambda_extension.cli._examine import examine
+    EXTENSION is the file that Lambda starts, or a layer: its folder or zip file. The exit code is 1 when a check fails.
+    """
+    from lambda_extension.cli._diagnose import diagnose
 
-    sys.exit(anyio.run(examine, extension.absolute(), as_json))
+    with _explained():
+        code = diagnose(extension.absolute(), as_json=as_json, strict=strict)
+    sys.exit(code)
 
 
 @commands.command()

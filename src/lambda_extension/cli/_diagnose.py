@@ -1,0 +1,55 @@
+"""`lambda-extension doctor`: the checks in this terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import anyio
+import attrs
+import click
+
+from lambda_extension.cli._doctor._check import Check
+from lambda_extension.cli._doctor._examine import examine, is_layer
+from lambda_extension.cli._signals import Ended, on_signals
+from lambda_extension.cli._terminal import Terminal
+
+__all__ = ["diagnose"]
+
+_STYLES: Final = {"pass": "green", "fail": "bold red", "warn": "yellow", "skip": "dim"}
+
+
+def diagnose(path: Path, *, as_json: bool, strict: bool) -> int:
+    """Check, tell, and return the exit code; a signal ends everything at once."""
+    checks: list[Check] = []
+    ended = Ended()
+    anyio.run(_diagnose, path, checks, None if as_json else Terminal(), ended)
+    if ended.number:
+        click.echo(f"ended by {ended.name}: every process of the run was killed", err=True)
+        return ended.code
+    bad = {"fail", "warn"} if strict else {"fail"}
+    ok = all(check.verdict not in bad for check in checks)
+    if as_json:
+        click.echo(json.dumps({"ok": ok, "checks": [attrs.asdict(check) for check in checks]}, indent=2))
+    return 0 if ok else 1
+
+
+async def _diagnose(path: Path, checks: list[Check], terminal: Terminal | None, ended: Ended) -> None:
+    layer = is_layer(path)
+
+    def report(check: Check) -> None:
+        checks.append(check)
+        if terminal is not None:
+            of = f"{check.extension}, " if layer and check.extension else ""
+            terminal.paragraph((check.verdict, _STYLES[check.verdict]), (f"{of}{check.name}:", ""), (check.reason, ""))
+
+    async with anyio.create_task_group() as tasks:
+
+        def end(number: int) -> None:
+            ended.number = number
+            tasks.cancel_scope.cancel()
+
+        await tasks.start(on_signals, end)
+        await examine(path, report)
+        tasks.cancel_scope.cancel()

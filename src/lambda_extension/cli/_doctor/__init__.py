@@ -1,0 +1,1 @@
+"""Checks for what goes wrong with extensions and layers once they are deployed."""

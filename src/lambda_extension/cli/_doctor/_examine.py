@@ -1,0 +1,77 @@
+"""All checks of an extension or of a layer, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from lambda_extension.cli._doctor._behaviour import check_calm, check_rough, check_rules
+from lambda_extension.cli._doctor._check import Check
+from lambda_extension.cli._doctor._file import can_start, check_file
+from lambda_extension.cli._doctor._layer import check_layer
+from lambda_extension.cli._doctor._observe import bare_python, observe
+from lambda_extension.cli._layers import extension_files, laid_out, specs_of
+from lambda_extension.cli._setup import command_of, search_path
+from lambda_extension.simulator import ExtensionSpec
+
+__all__ = ["examine", "is_layer"]
+
+Report = Callable[[Check], object]
+
+
+def is_layer(path: Path) -> bool:
+    """Tell whether a path is to be examined as a layer: a folder or a zip file."""
+    return path.is_dir() or path.suffix == ".zip"
+
+
+async def examine(path: Path, report: Report) -> None:
+    """Check an extension's file or a layer; those checks that run it come last, and not if it cannot be started.
+
+    Takes some seconds, and at most for the limits that Lambda sets to init, invocations and shutdown.
+
+    Args:
+        path: A file, or a layer's folder or zip file.
+        report: Called with each check as it is done.
+
+    Raises:
+        LayerError: The layer cannot be unpacked.
+        OSError: Something cannot be read.
+    """
+    if is_layer(path):
+        await _examine_layer(path, report)
+        return
+    for check in check_file(path):
+        report(check)
+    if can_start(path):
+        specs = [ExtensionSpec(command_of(path), name=path.name)]
+        await _observe(specs, {"PATH": search_path()}, None, report)
+
+
+async def _examine_layer(layer: Path, report: Report) -> None:
+    with laid_out([layer]) as root, bare_python() as path:
+        for check in check_layer(layer, root):
+            report(check)
+        files = extension_files(root)
+        for file in files:
+            for check in check_file(file):
+                report(check)
+        if files and all(map(can_start, files)):
+            await _observe(specs_of(root, path), {}, root, report)
+
+
+async def _observe(
+    specs: Sequence[ExtensionSpec], environment: Mapping[str, str], root: Path | None, report: Report
+) -> None:
+    names = [spec.resolved_name for spec in specs]
+    calm = await observe(specs, environment=environment, rough=False)
+    for name in names:
+        for check in check_calm(name, calm, root):
+            report(check)
+    if not calm.started:
+        return
+    rough = await observe(specs, environment=environment, rough=True)
+    for name in names:
+        for check in check_rough(name, calm, rough):
+            report(check)
+    for check in check_rules(calm, rough):
+        report(check)
