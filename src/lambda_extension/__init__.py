@@ -40,11 +40,13 @@ if TYPE_CHECKING or not import_on_use(__name__):
         SubscriptionError as SubscriptionError,
         TelemetryNotSupportedError as TelemetryNotSupportedError,
     )
+    from lambda_extension._session._invocation import (
+        Invocation as Invocation,
+        InvocationOutcome as InvocationOutcome,
+    )
     from lambda_extension._session._open import open_extension as open_extension, open_telemetry as open_telemetry
     from lambda_extension._session._session import (
         ExtensionSession as ExtensionSession,
-        Invocation as Invocation,
-        InvocationOutcome as InvocationOutcome,
         Shutdown as Shutdown,
     )
     from lambda_extension.processing._extension import Extension as Extension, run as run

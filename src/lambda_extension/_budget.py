@@ -16,8 +16,15 @@ brings no deadline, and after an error.
        425    until 85 %: flush, what was taken in is sent, or put where a later environment finds it
        255    until 100 %: the hook, the user's own last words
 
-    After an error there is nothing to catch or to drain: the hook has until 90 %, the report to Lambda until 100 %,
-    and in that order, since the platform may end the environment as soon as it is told.
+    After an error there is nothing to catch or to drain: the hook has 1,190 ms, until 70 %, the report to Lambda 510,
+    until 100 %, and in that order, since the platform may end the environment as soon as it is told.
+
+The margin. Whatever was cut off, and on whichever path, what is open is closed and the closing line is written.
+
+    300 ms
+    - 100    REQUESTS_END: requests to the extension's own server that are under way are answered
+    - 100    as much again: they are aborted, and the server ends (LIFESPAN_END for an app that has a lifespan)
+    = 100    INTERPRETER_END
 
 All moments are on the clock of `anyio.current_time()`.
 """
@@ -40,6 +47,18 @@ SHUTDOWN_MARGIN = 0.3
 # Of it: how long the requests of an extension's own server, and then its app's lifespan, take to end when cancelled.
 REQUESTS_END = 0.1
 LIFESPAN_END = 0.1
+INTERPRETER_END = SHUTDOWN_MARGIN - REQUESTS_END - LIFESPAN_END
+# What Lambda has for taking the report of an error, which it answers at once or not at all.
+REPORT_LIMIT = 0.5
+
+# A call of Lambda's APIs, from the connection to the whole answer, and the connection alone: they are answered at once
+# by a process on the same machine. Only waiting for the next event has no limit.
+CALL_LIMIT = 5.0
+CONNECT_LIMIT = 5.0
+# How long the name of the environment's own host may take to resolve; where it does not, there is loopback.
+RESOLVE_LIMIT = 0.5
+# How much longer than the buffering time-out nothing must have come before nothing more is expected at SHUTDOWN.
+QUIET_MARGIN = 0.1
 
 # What one flush in the background may take, in seconds during which the environment was awake.
 BACKGROUND_FLUSH_LIMIT = 30.0
@@ -51,7 +70,7 @@ DEGRADED_PAUSE = 60.0
 _CATCH_SHARE = 0.50
 _DRAIN_SHARE = 0.60
 _FLUSH_SHARE = 0.85
-_HOOK_SHARE_AFTER_ERROR = 0.90
+_HOOK_SHARE_AFTER_ERROR = 0.70
 
 # The wall clock, in epoch seconds. The simulator sets another for an extension that runs inside its process, whose
 # clock may jump over a freeze.
@@ -99,6 +118,22 @@ def error_phases(deadline: float | None = None) -> ShutdownPhases:
     left = max(budget - SHUTDOWN_MARGIN, 0.0)
     hook = now + left * _HOOK_SHARE_AFTER_ERROR
     return ShutdownPhases(now, now, hook, hook, now + left)
+
+
+def report_until(deadline: float | None) -> float:
+    """Return until when Lambda may take to note the report of an error.
+
+    Args:
+        deadline: When Lambda kills the process, where that is known.
+    """
+    now = anyio.current_time()
+    limit = now + REPORT_LIMIT
+    return limit if deadline is None else max(now, min(limit, deadline - INTERPRETER_END))
+
+
+def closing_until() -> float:
+    """Return until when closing what is open may take, from now on."""
+    return anyio.current_time() + SHUTDOWN_MARGIN - INTERPRETER_END
 
 
 def to_deadline(deadline_ms: float) -> float:

@@ -27,6 +27,7 @@ from lambda_extension._api._register import send_register
 from lambda_extension._api._transport import Connections
 
 REGISTERED = b"HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: e-1\r\nContent-Length: 2\r\n\r\n{}"
+ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}"
 REFUSED = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Length: 91\r\n\r\n"
     b'{"errorType": "Extension.InvalidEventType", "errorMessage": "INVOKE is not to be had here"}'
@@ -71,15 +72,15 @@ async def serving(*answers: bytes) -> AsyncGenerator[Lambda]:
 async def test_it_is_to_the_byte_what_the_client_sends(
     events: Iterable[EventType | str] | None, account_id: bool, kind: InitializationType | None
 ) -> None:
-    async with serving(REGISTERED, REGISTERED) as served:
+    async with serving(REGISTERED, ACCEPTED, REGISTERED) as served:
         environment = Environment(runtime_api=served.address, initialization_type=kind)
         async with open_extension(
             name="my-extension.py", events=events, account_id=account_id, environment=environment
         ):
-            pass
+            pass  # ends before SHUTDOWN, of which Lambda is told
         async with ExtensionClient(environment=environment) as client:
             await client.register("my-extension.py", events=events, account_id=account_id)
-        assert served.requests[0] == served.requests[1]
+        assert served.requests[0] == served.requests[2]
         assert served.connections == 2
 
 
@@ -184,10 +185,9 @@ async def test_a_cancelled_call_closes_its_connection() -> None:
 
 async def test_an_answer_that_nobody_asks_for_is_closed_with_the_client() -> None:
     async with serving(REGISTERED) as served:
-        connections = Connections(served.address)
         stream = await send_register(served.address, "x", (), account_id=False)
         assert stream is not None
-        connections.take_over(stream)
+        connections = Connections(served.address, under_way=stream)
         await connections.aclose()
         with pytest.raises(anyio.ClosedResourceError):
             await stream.receive()

@@ -58,9 +58,8 @@ async def test_an_error_is_reported_once_then_given_to_shutdown_then_raised(phas
     recorder = Recorder(phase)
     async with FakeLambda() as platform:
         platform.invoke("r1")
-        with anyio.fail_after(5), pytest.raises(ExceptionGroup) as caught:
+        with anyio.fail_after(5), pytest.raises(KeyError, match=phase):
             await run(recorder, **settings(platform))
-        assert caught.group_contains(KeyError, match=phase, depth=1)
         assert platform.names[-1] == route
         assert sum(name.endswith("error") for name in platform.names) == 1
     assert recorder.seen[-1] == ("shutdown", ShutdownReason.EXTENSION_ERROR, KeyError)
@@ -77,7 +76,7 @@ async def test_an_error_of_the_shutdown_after_an_error_raises_both() -> None:
 async def test_an_error_of_the_shutdown_alone_is_an_exit_error() -> None:
     async with FakeLambda() as platform:
         platform.shut_down()
-        with anyio.fail_after(5), pytest.raises(ExceptionGroup):
+        with anyio.fail_after(5), pytest.raises(KeyError, match="shutdown"):
             await run(Recorder("shutdown"), **settings(platform))
         assert platform.names[-1] == "exit/error"
 
@@ -119,9 +118,8 @@ async def test_an_error_without_a_shutdown_method_is_raised_alone() -> None:
             raise KeyError
 
     async with FakeLambda() as platform:
-        with pytest.raises(ExceptionGroup) as caught:
+        with pytest.raises(KeyError):
             await run(Failing(), **settings(platform))
-        assert caught.group_contains(KeyError, depth=1)
 
 
 async def test_a_handler_that_outlives_its_invocation_is_cancelled() -> None:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, final
 
 import anyio
+import anyio.abc
 import msgspec
 
 from lambda_extension._api._enums import EventType
@@ -31,6 +32,7 @@ from lambda_extension._api._register import (
     wanted_events,
 )
 from lambda_extension._api._transport import Connections, Response
+from lambda_extension._budget import CALL_LIMIT, CONNECT_LIMIT
 from lambda_extension._environment import Environment
 from lambda_extension._exceptions import (
     APIError,
@@ -51,8 +53,6 @@ ErrorT = TypeVar("ErrorT", bound=APIError)
 
 _EXTENSIONS = "/2020-01-01/extension"
 _ID_HEADER = "Lambda-Extension-Identifier"
-# The whole exchange; these calls are answered at once by a process on the same machine.
-_TIMEOUT = 5.0
 _LONGEST_ERROR_TYPE = 128
 _LONGEST_TEXT = 16_384
 
@@ -70,6 +70,8 @@ class ExtensionClient:
         http_client: An httpx client to use instead of plain connections (httpx takes a third of the start-up, so it
             is imported only with one). Its defaults for time-outs, redirects and base URL do not apply; its transport,
             limits and hooks do.
+        registering: A connection on which `register` has been sent already, so that calling it only reads the answer;
+            it is closed with the client.
 
     Raises:
         NotInLambdaError: No runtime API is known.
@@ -81,13 +83,14 @@ class ExtensionClient:
         *,
         environment: Environment | None = None,
         http_client: httpx.AsyncClient | None = None,
+        registering: anyio.abc.SocketStream | None = None,
     ) -> None:
         self.environment: Environment = Environment.from_mapping() if environment is None else environment
         address = runtime_api or self.environment.runtime_api
         if not address:
             raise NotInLambdaError
         self._origin = f"http://{address}"
-        self._connections = Connections(address)
+        self._connections = Connections(address, under_way=registering)
         self._http = http_client
         self._entered = self._open = False
         self._registration: Registration | None = None
@@ -285,7 +288,7 @@ class ExtensionClient:
         content: bytes = b"",
         *,
         refused: type[APIError],
-        timeout: float | None = _TIMEOUT,
+        timeout: float | None = CALL_LIMIT,
     ) -> Response:
         """Make one call: the only place that maps transport errors and statuses to ours."""
         if not self._open:
@@ -327,7 +330,7 @@ class ExtensionClient:
                 self._origin + path,
                 headers=headers,
                 content=content,
-                timeout=httpx.Timeout(timeout, connect=_TIMEOUT),
+                timeout=httpx.Timeout(timeout, connect=CONNECT_LIMIT),
                 follow_redirects=False,
             )
         except httpx.HTTPError as error:

@@ -184,6 +184,11 @@ class TelemetrySubscription:
     buffering: Buffering = attrs.field(factory=lambda: Buffering(timeout_ms=25))
     schema_version: SchemaVersion | None = attrs.field(default=None, converter=attrs.converters.optional(SchemaVersion))
 
+    @property
+    def sees_ends(self) -> bool:
+        """Whether `platform.runtimeDone`, the end of an invocation, is among what this asks for."""
+        return TelemetryType.PLATFORM in self.types
+
     def to_wire(self, destination: Destination, *, managed_instance: bool) -> dict[str, Any]:
         """Give the JSON object that the platform takes."""
         default = SchemaVersion.V2025_01_29 if managed_instance else SchemaVersion.V2022_12_13
@@ -216,6 +221,11 @@ class LogsSubscription:
     )
     buffering: Buffering = attrs.field(factory=lambda: Buffering(timeout_ms=100))
     schema_version: LogsSchemaVersion = attrs.field(default=LogsSchemaVersion.V2021_03_18, converter=LogsSchemaVersion)
+
+    @property
+    def sees_ends(self) -> bool:
+        """Whether `platform.runtimeDone`, the end of an invocation, is among what this asks for."""
+        return TelemetryType.PLATFORM in self.types and self.schema_version is not LogsSchemaVersion.V2020_08_15
 
     def to_wire(self, destination: Destination) -> dict[str, Any]:
         """Give the JSON object that the platform takes."""

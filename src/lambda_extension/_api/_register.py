@@ -14,9 +14,9 @@ import anyio
 import anyio.abc
 
 from lambda_extension._api._enums import EventType
+from lambda_extension._budget import CONNECT_LIMIT
 
 REGISTER = "/2020-01-01/extension/register"
-CONNECT_TIMEOUT = 5.0
 JSON = {"Content-Type": "application/json"}
 
 
@@ -84,7 +84,7 @@ async def send_register(
     }
     head = f"POST {REGISTER} HTTP/1.1\r\n" + "".join(f"{key}: {value}\r\n" for key, value in fields.items()) + "\r\n"
     try:
-        with anyio.fail_after(CONNECT_TIMEOUT):
+        with anyio.fail_after(CONNECT_LIMIT):
             stream = await anyio.connect_tcp(host, port)
             try:
                 await stream.send(head.encode() + body)

@@ -15,7 +15,8 @@ import anyio.abc
 import attrs
 import h11
 
-from lambda_extension._api._register import CONNECT_TIMEOUT, split_address
+from lambda_extension._api._register import split_address
+from lambda_extension._budget import CONNECT_LIMIT
 
 _CHUNK = 65_536
 
@@ -41,20 +42,17 @@ class Connections:
 
     Args:
         address: `host:port`.
+        under_way: A connection on which the first request has been sent already.
 
     Raises:
         ValueError: The address is not of that form.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, under_way: anyio.abc.SocketStream | None = None) -> None:
         self._address = address
         self._host, self._port = split_address(address)
         self._idle: list[anyio.abc.SocketStream] = []
-        self._under_way: anyio.abc.SocketStream | None = None
-
-    def take_over(self, stream: anyio.abc.SocketStream) -> None:
-        """Take over a connection on which the first request has been sent already."""
-        self._under_way = stream
+        self._under_way = under_way
 
     async def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, timeout: float | None
@@ -75,7 +73,7 @@ class Connections:
         under_way, self._under_way = self._under_way, None
         stream = under_way or await self._take_idle()
         if stream is None:
-            with anyio.fail_after(CONNECT_TIMEOUT):
+            with anyio.fail_after(CONNECT_LIMIT):
                 stream = await anyio.connect_tcp(self._host, self._port)
         http = h11.Connection(h11.CLIENT)
         done = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 async def open_extension(
     *,
     telemetry: TelemetrySubscription | LogsSubscription | None = None,
-    telemetry_required: bool = False,
+    required: bool = False,
     receiver: ReceiverSettings | None = None,
     name: str | None = None,
     events: Iterable[EventType | str] | None = None,
@@ -37,14 +37,20 @@ async def open_extension(
 
     Entering registers, and with `telemetry` listens and subscribes; it blocks on these calls. The block up to the
     first step of the iteration is the extension's init. At SHUTDOWN, SIGTERM or SIGINT the iteration ends, and whatever
-    still runs shortly before Lambda's deadline is cancelled. Leaving closes the receiver and the client, in 0.5 seconds
-    each at most. An exception of the block is reported to Lambda (init/error or exit/error) and leaves inside an
-    exception group, as from any anyio task group.
+    still runs shortly before Lambda's deadline is cancelled. Leaving closes the receiver and the client, within 0.2
+    seconds.
+
+    **Errors leave bare.** What goes wrong while entering, and an exception of the block, leaves `open_extension`,
+    `open_telemetry`, `run` and `run_telemetry` as it was raised, so that `except` catches it; an exception group leaves
+    only where your own code raised one, for example by a task group within the block. What the platform or the receiver
+    fails with is raised by the next step of the iteration, or at the end of the telemetry.
+
+    Lambda is told first, once, by init/error or exit/error: of an exception, `SystemExit` among them; of a block that
+    ends, or is cancelled, before SHUTDOWN. Of an exception group with one leaf, Lambda is told the leaf.
 
     Args:
-        telemetry: What to subscribe to; None starts no server. Events of the Logs API, which AWS has deprecated, need
-            `receiver=ReceiverSettings(decode=lambda_extension.logs.decode)`.
-        telemetry_required: Fail where there is no telemetry (local emulators), instead of going on with a warning.
+        telemetry: What to subscribe to; None starts no server.
+        required: Fail where there is no telemetry (local emulators), instead of going on with a warning.
         receiver: How telemetry is received.
         name: Name of the extension; see `ExtensionClient.register`.
         events: What to be told of; by default INVOKE and SHUTDOWN.
@@ -54,14 +60,17 @@ async def open_extension(
         http_client: An httpx client to use instead of plain connections; it stays open.
 
     Raises:
+        TypeError: A setting is of another type.
+        ValueError: The name cannot be one, or an event is none that the API has.
         NotInLambdaError: No runtime API is known.
         RegistrationError: The platform refused the registration.
         SubscriptionError: The platform refused the subscription.
+        LambdaExtensionError: The platform failed, or could not be reached.
         OSError: The receiver's address cannot be bound.
     """
     async with open_session(
         telemetry=telemetry,
-        telemetry_required=telemetry_required,
+        required=required,
         receiver=receiver,
         name=name,
         events=events,
@@ -75,11 +84,12 @@ async def open_extension(
 
 @asynccontextmanager
 async def open_telemetry(
-    telemetry: TelemetrySubscription | None = None,
+    telemetry: TelemetrySubscription | LogsSubscription | None = None,
     *,
     required: bool = False,
     receiver: ReceiverSettings | None = None,
     name: str | None = None,
+    account_id: bool = False,
     runtime_api: str | None = None,
     environment: Environment | None = None,
     http_client: httpx.AsyncClient | None = None,
@@ -87,37 +97,35 @@ async def open_telemetry(
     """Register an extension that only takes in telemetry, and give its stream.
 
     It asks for no INVOKE, so that it never holds an invocation up. The block up to the first read is the extension's
-    init; the stream ends after SHUTDOWN, SIGTERM or SIGINT, once drained. Everything else is as in `open_extension`.
+    init; the stream ends after SHUTDOWN, SIGTERM or SIGINT, once drained. `stream.session` has the registration, the
+    environment, and why it shuts down. Everything else, the form of errors too, is as in `open_extension`.
 
     Args:
         telemetry: What to subscribe to; by default platform and function.
         required: Fail where there is no telemetry (local emulators), instead of going on with a warning.
         receiver: How telemetry is received.
         name: Name of the extension; see `ExtensionClient.register`.
+        account_id: Ask for the AWS account id too.
         runtime_api: `host:port` of the API; by default that of the environment.
         environment: The environment's variables; by default those of this process.
         http_client: An httpx client to use instead of plain connections; it stays open.
 
     Raises:
-        NotInLambdaError: No runtime API is known.
-        RegistrationError: The platform refused the registration.
-        SubscriptionError: The platform refused the subscription.
-        OSError: The receiver's address cannot be bound.
+        Exception: What `open_extension` raises.
     """
     async with open_session(
         telemetry=telemetry,
         default_telemetry=True,
-        telemetry_required=required,
+        required=required,
         receiver=receiver,
         name=name,
         events=[EventType.SHUTDOWN],
+        account_id=account_id,
         runtime_api=runtime_api,
         environment=environment,
         http_client=http_client,
     ) as session:
-        assert session._listener is not None
-        session._listener.before_read = session._poll_on
-        yield session._listener.stream
+        yield session.telemetry
 
 
 @asynccontextmanager
@@ -125,7 +133,7 @@ async def open_session(
     *,
     telemetry: TelemetrySubscription | LogsSubscription | None = None,
     default_telemetry: bool = False,
-    telemetry_required: bool = False,
+    required: bool = False,
     receiver: ReceiverSettings | None = None,
     name: str | None = None,
     events: Iterable[EventType | str] | None = None,
@@ -133,8 +141,24 @@ async def open_session(
     runtime_api: str | None = None,
     environment: Environment | None = None,
     http_client: httpx.AsyncClient | None = None,
+    on_failed_start: Callable[[Exception], Awaitable[object]] | None = None,
 ) -> AsyncGenerator[ExtensionSession]:
-    """Do what `open_extension` says; with `default_telemetry`, None subscribes to the default."""
+    """Do what `open_extension` says, for those of this library that are built on it.
+
+    Args:
+        telemetry: As there.
+        default_telemetry: Whether None subscribes to the default.
+        required: As there.
+        receiver: As there.
+        name: As there.
+        events: As there.
+        account_id: As there.
+        runtime_api: As there.
+        environment: As there.
+        http_client: As there.
+        on_failed_start: Awaited with the error if listening or subscribing fails, after the registration, within the
+            share that hooks have after an error. Lambda is told of the error when it has returned.
+    """
     wanted = None if events is None else tuple(events)
     registering: anyio.abc.SocketStream | None = None
     if http_client is None:
@@ -146,12 +170,12 @@ async def open_session(
 
     if telemetry is None and default_telemetry:
         telemetry = TelemetrySubscription()
-    client = ExtensionClient(runtime_api, environment=environment, http_client=http_client)
+    client = ExtensionClient(runtime_api, environment=environment, http_client=http_client, registering=registering)
     async with client:
-        if registering is not None:
-            client._connections.take_over(registering)
         await client.register(name, events=wanted, account_id=account_id)
-        async with hold_session(client, telemetry, required=telemetry_required, receiver=receiver) as session:
+        async with hold_session(
+            client, telemetry, required=required, receiver=receiver, on_failed_start=on_failed_start
+        ) as session:
             yield session
 
 

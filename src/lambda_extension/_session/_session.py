@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import signal
-import threading
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from enum import Enum
-from typing import NoReturn, Self, final
+from typing import Self, final
 
 import anyio
 import anyio.abc
 import attrs
 
 from lambda_extension._api._client import ExtensionClient
-from lambda_extension._api._enums import ShutdownReason
+from lambda_extension._api._enums import EventType, ShutdownReason
 from lambda_extension._api._models import (
     InvokeEvent,
     LogsSubscription,
@@ -25,42 +23,25 @@ from lambda_extension._api._models import (
     TelemetrySubscription,
 )
 from lambda_extension._budget import (
-    INVOCATION_MARGIN,
+    QUIET_MARGIN,
     SHUTDOWN_BUDGET,
     SHUTDOWN_MARGIN,
+    closing_until,
+    error_phases,
     shielded,
+    shutdown_phases,
     to_deadline,
     wall_clock,
 )
 from lambda_extension._environment import Environment
-from lambda_extension._exceptions import LambdaExtensionError, TelemetryNotSupportedError
-from lambda_extension.telemetry import (
-    PlatformRuntimeDone,
-    ReceiverSettings,
-    TelemetryEvent,
-    TelemetryStream,
-)
-from lambda_extension.telemetry._receiver import Listener
+from lambda_extension._exceptions import TelemetryNotSupportedError
+from lambda_extension._session._invocation import Invocation
+from lambda_extension._session._reporting import Reporter
+from lambda_extension._session._signals import watch_signals
+from lambda_extension.telemetry import ReceiverSettings, TelemetryStream, decode
+from lambda_extension.telemetry._receiver import Decode, Listener
 
 logger = logging.getLogger("lambda_extension")
-
-# How long the last words (error reports, the end of the receiver) may take once nothing else may.
-_LAST_WORDS = 0.5
-
-
-class InvocationOutcome(Enum):
-    """Why `Invocation.telemetry()` ended."""
-
-    RUNTIME_DONE = "runtime_done"
-    """This request's `platform.runtimeDone` has been given."""
-    DEADLINE = "deadline"
-    """The invocation's deadline, less a margin, has come."""
-    LIMIT = "limit"
-    """The caller's own limit has been reached."""
-    ENDED = "ended"
-    """The telemetry stream has ended."""
-    UNAVAILABLE = "unavailable"
-    """There is no telemetry here."""
 
 
 @attrs.frozen(kw_only=True)
@@ -82,119 +63,54 @@ class Shutdown:
 
 
 @final
-class Invocation:
-    """One invocation of the function; leaving the loop's body tells Lambda that this extension is done with it.
-
-    Attributes:
-        event: The INVOKE event.
-        deadline: When the function times out, on the clock of `anyio.current_time()`.
-        outcome: Why `telemetry()` ended; None while it has not.
-    """
-
-    def __init__(self, event: InvokeEvent, deadline: float, stream: TelemetryStream | None) -> None:
-        self.event = event
-        self.deadline = deadline
-        self.outcome: InvocationOutcome | None = None
-        self._stream = stream
-
-    @property
-    def request_id(self) -> str:
-        """AWS request id."""
-        return self.event.request_id
-
-    def telemetry(self, *, limit: float = math.inf) -> AsyncIterator[TelemetryEvent]:
-        """Iterate over what arrives, up to and including this request's `platform.runtimeDone`.
-
-        It never holds the invocation hostage: it also ends shortly before the deadline, after `limit`, or at once where
-        there is no telemetry; `outcome` says which. What arrives later waits in the stream.
-
-        Args:
-            limit: Seconds from this call that waiting may take.
-        """
-        return _InvocationTelemetry(self, self._stream, anyio.current_time() + limit)
-
-
-@final
-class _InvocationTelemetry(AsyncIterator[TelemetryEvent]):
-    def __init__(self, invocation: Invocation, stream: TelemetryStream | None, limit: float) -> None:
-        self._invocation = invocation
-        self._stream = stream
-        self._limit = limit
-        invocation.outcome = None
-
-    async def __anext__(self) -> TelemetryEvent:
-        if self._invocation.outcome is not None:
-            raise StopAsyncIteration
-        if self._stream is None:
-            self._end(InvocationOutcome.UNAVAILABLE)
-        if self._stream.has_event:
-            return self._checked(await self._stream.__anext__())
-        deadline = self._invocation.deadline - INVOCATION_MARGIN
-        event: TelemetryEvent | None = None
-        with anyio.CancelScope(deadline=min(deadline, self._limit)):
-            try:
-                event = await self._stream.__anext__()
-            except StopAsyncIteration:
-                self._end(InvocationOutcome.ENDED)
-        if event is None:
-            self._end(InvocationOutcome.DEADLINE if deadline <= self._limit else InvocationOutcome.LIMIT)
-        return self._checked(event)
-
-    def _checked(self, event: TelemetryEvent) -> TelemetryEvent:
-        if type(event) is PlatformRuntimeDone and event.record.request_id == self._invocation.request_id:
-            self._invocation.outcome = InvocationOutcome.RUNTIME_DONE
-        return event
-
-    def _end(self, outcome: InvocationOutcome) -> NoReturn:
-        self._invocation.outcome = outcome
-        raise StopAsyncIteration
-
-
-@final
 class ExtensionSession:
     """A registered extension: an async iterator of invocations, which ends at SHUTDOWN.
 
     The first step ends this extension's part of init, each further one tells Lambda that it is done with the
     invocation before.
-
-    Attributes:
-        client: The client of the Lambda APIs.
-        shutdown: Set once the environment shuts down.
     """
 
-    def __init__(self, client: ExtensionClient) -> None:
-        self.client = client
-        self.shutdown: Shutdown | None = None
-        self._tasks: anyio.abc.TaskGroup
-        self._listener: Listener | None = None
-        self._events, self._arrivals = anyio.create_memory_object_stream[InvokeEvent](1)
-        self._polling = False
-        self._past_init = False
-        self._failure: Exception | None = None
-        self._reported = False
-        self._guard = anyio.ResourceGuard("waiting for the next invocation")
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    @property
+    def client(self) -> ExtensionClient:
+        """The client of the Lambda APIs."""
+        return self._life.client
+
+    @property
+    def shutdown(self) -> Shutdown | None:
+        """Why and until when the environment shuts down; None while it does not."""
+        return self._life.shutdown
 
     @property
     def registration(self) -> Registration:
         """What the platform told this extension when it registered."""
-        return self.client.registration
+        return self._life.client.registration
 
     @property
     def environment(self) -> Environment:
         """The execution environment's variables."""
-        return self.client.environment
+        return self._life.client.environment
 
     @property
     def telemetry(self) -> TelemetryStream:
         """The telemetry of this environment, between invocations and after SHUTDOWN.
 
+        Where the extension asked for no INVOKE, reading it polls for SHUTDOWN too, so that nothing else needs to.
+
         Raises:
             RuntimeError: None was subscribed to.
         """
-        if self._listener is None:
-            msg = "no telemetry was subscribed to: open the extension with telemetry=TelemetrySubscription()"
-            raise RuntimeError(msg)
-        return self._listener.stream
+        return self._life.telemetry()
+
+    @property
+    def sees_ends(self) -> bool:
+        """Whether the end of an invocation, `platform.runtimeDone`, can come here.
+
+        It cannot without a subscription, with one that does not ask for it, and where there is no telemetry at all.
+        """
+        return self._life.sees_ends
 
     def __aiter__(self) -> Self:
         return self
@@ -207,143 +123,206 @@ class ExtensionSession:
         Raises:
             anyio.BusyResourceError: Another task waits already.
             LambdaExtensionError: The platform refused or failed.
+            Exception: The telemetry receiver could not be started, or broke.
         """
-        self._request_event()
+        return await self._life.next_invocation()
+
+
+@final
+class Life:
+    """What goes on behind a session: whoever has it may use all of it, and users see the session alone.
+
+    Background tasks raise nothing: what one of them meets becomes `failure`, with which the invocations and the stream
+    of telemetry end, so that it meets the user's code where that waits.
+
+    Args:
+        client: An open client that has registered.
+        tasks: The group that everything runs in; leaving the session cancels it.
+        subscription: What was subscribed to.
+        listener: What receives it.
+
+    Attributes:
+        client: The client.
+        session: What the user gets.
+        shutdown: Set once the environment shuts down.
+        deadline: When the process is killed, known from then on.
+        failure: What the platform, or the receiver, failed with.
+        past_init: Whether Lambda has been asked for an event, which is when init is over.
+        sees_ends: See `ExtensionSession.sees_ends`.
+    """
+
+    def __init__(
+        self,
+        client: ExtensionClient,
+        tasks: anyio.abc.TaskGroup,
+        subscription: TelemetrySubscription | LogsSubscription | None,
+        listener: Listener | None,
+    ) -> None:
+        self.client = client
+        self.session = ExtensionSession(self)
+        self.shutdown: Shutdown | None = None
+        self.deadline: float | None = None
+        self.failure: Exception | None = None
+        self.past_init = False
+        available = listener is not None and listener.available
+        self.sees_ends = available and subscription is not None and subscription.sees_ends
+        self._tasks = tasks
+        self._listener = listener
+        self._stream: TelemetryStream | None = None
+        if listener is not None:
+            self._stream = TelemetryStream(
+                listener.batches,
+                listener.counters,
+                before_read=self._before_read,
+                failure=lambda: self.failure,
+                session=self.session,
+            )
+        self._events, self._arrivals = anyio.create_memory_object_stream[InvokeEvent](1)
+        self._polling = self._leaving = False
+        self._passing_by = False
+        self._warned = not available  # then `_listen` has said so
+        self._guard = anyio.ResourceGuard("waiting for the next invocation")
+
+    async def start(self) -> None:
+        """Start what runs beside the user's code."""
+        await self._tasks.start(watch_signals, self._on_signal, name="lambda_extension signals")
+        if self._listener is not None and self._listener.available:
+            self._tasks.start_soon(self._serve, self._listener, name="lambda_extension receiver")
+
+    def telemetry(self) -> TelemetryStream:
+        """Return the stream; see `ExtensionSession.telemetry`."""
+        if self._stream is None:
+            msg = "no telemetry was subscribed to: open the extension with telemetry=TelemetrySubscription()"
+            raise RuntimeError(msg)
+        return self._stream
+
+    async def next_invocation(self) -> Invocation:
+        """Wait for the next invocation; see `ExtensionSession.__anext__`."""
+        self._ask()
         with self._guard:
             try:
                 event = await self._arrivals.receive()
             except anyio.EndOfStream:
-                if self._failure is not None:
-                    raise self._failure from None
+                if self.failure is not None:
+                    raise self.failure from None
                 raise StopAsyncIteration from None
+        # Only now: a call that was cancelled has left its request under way, and the next one must not ask again.
         self._polling = False
-        stream = None if self._listener is None or not self._listener.available else self._listener.stream
-        return Invocation(event, to_deadline(event.deadline_ms), stream)
+        return Invocation(event, to_deadline(event.deadline_ms), self._stream_of_invocation)
 
-    async def _open_listener(
-        self, subscription: TelemetrySubscription | LogsSubscription, settings: ReceiverSettings, *, required: bool
-    ) -> None:
-        """Listen, then subscribe; an error is reported as init/error and raised bare, before any task runs."""
-        listener: Listener | None = None
+    def leave(self) -> None:
+        """Note that the user's block has ended: nothing is asked for any more."""
+        self._leaving = True
+
+    async def close(self) -> None:
+        """Stop taking telemetry, close the streams, and say what is left over; the last line is written in any case."""
+        cut_off = self.shutdown is not None and self._tasks.cancel_scope.cancel_called
         try:
-            listener = await Listener.bind(settings, quiet=subscription.buffering.timeout_ms / 1000 + 0.1)
-            if isinstance(subscription, LogsSubscription):
-                await self.client.subscribe_logs(subscription, listener.destination)
-            else:
-                await self.client.subscribe_telemetry(subscription, listener.destination)
-        except BaseException as error:  # a cancellation has to close the listener too
-            if listener is not None and isinstance(error, TelemetryNotSupportedError) and not required:
-                logger.warning("going on without telemetry: %s", error)
-                listener.give_up()
-            else:
-                if listener is not None:
-                    listener.close()
-                if isinstance(error, Exception):
-                    await self._report(error)
-                raise
-        self._listener = listener
+            if self._listener is not None:
+                with shielded(closing_until()):
+                    await self._listener.stop()
+        finally:
+            self._events.close()
+            self._arrivals.close()
+            if self._listener is not None:
+                self._listener.close()
+            self._log_end(cut_off=cut_off)
 
-    async def _start(self, tasks: anyio.abc.TaskGroup) -> None:
-        self._tasks = tasks
-        if threading.current_thread() is threading.main_thread():
-            await tasks.start(self._watch_signals, name="lambda_extension signals")
-        if self._listener is not None and self._listener.available:
-            await tasks.start(self._listener.serve, name="lambda_extension receiver")
+    def _stream_of_invocation(self) -> TelemetryStream | None:
+        """Return the stream if it can say when an invocation ends: nothing else is worth holding one up for."""
+        stream = self.telemetry()
+        if self.sees_ends:
+            return stream
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "the subscription does not bring platform.runtimeDone: invocation.telemetry() ends at once; read the "
+                "session's telemetry in a task of its own, or subscribe to platform too"
+            )
+        return None
 
-    def _request_event(self) -> None:
-        if not self._polling and self.shutdown is None and self._failure is None:
-            self._polling = self._past_init = True
+    def _before_read(self) -> None:
+        """Poll without a consumer of invocations, where none can come: somebody has to learn of SHUTDOWN."""
+        if EventType.INVOKE not in self.client.registration.events:
+            self._passing_by = True
+            self._ask()
+
+    def _ask(self) -> None:
+        """Have an event asked for, unless that is under way or pointless."""
+        if not self._polling and self.shutdown is None and self.failure is None:
+            self._polling = True
             self._tasks.start_soon(self._poll, name="lambda_extension poller")
-
-    def _poll_on(self) -> None:
-        """Poll without a consumer of invocations: each INVOKE is answered with the next request at once."""
-        if not self._past_init:
-            self._request_event()
-            self._tasks.start_soon(self._discard_invocations, name="lambda_extension invocations")
-
-    async def _discard_invocations(self) -> None:
-        try:
-            async for _ in self:
-                pass
-        except LambdaExtensionError:
-            # The stream of telemetry ends with this failure.
-            assert self._listener is not None
-            await self._listener.stop(self._failure)
 
     async def _poll(self) -> None:
         try:
+            if self._listener is not None:
+                # Asking ends init. A receiver that cannot start is to be found before, as an error of init.
+                await self._listener.ready.wait()
+                # Meanwhile the receiver may have failed, and the block may have ended: init with an error, that is.
+                if self.failure is not None or self._leaving:
+                    return
+            self.past_init = True
             event = await self.client.next_event()
-        except LambdaExtensionError as error:
-            self._failure = error
-            self._events.close()
+            while self._passing_by and isinstance(event, InvokeEvent):  # an emulator sends what was not asked for
+                event = await self.client.next_event()
+        except Exception as error:  # noqa: BLE001 - it meets the user's code at its next step
+            self._fail(error)
             return
+        # While Lambda was waited for, hours may have passed, and a signal may have begun the shutdown: an invocation
+        # that comes then is not begun, since nobody would end it.
         if isinstance(event, ShutdownEvent):
             self._begin_shutdown(event)
         elif self.shutdown is None:
             self._events.send_nowait(event)
 
+    async def _serve(self, listener: Listener) -> None:
+        try:
+            await listener.serve()
+        except Exception as error:  # noqa: BLE001 - as in _poll
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self.failure is not None:
+            logger.error("another failure while the extension ends", exc_info=error)
+            return
+        self.failure = error
+        self._events.close()
+        if self._listener is not None:
+            # What was received can still be read; the stream ends with the failure.
+            self._tasks.start_soon(self._listener.stop, name="lambda_extension receiver's end")
+
     def _begin_shutdown(self, event: ShutdownEvent) -> None:
         if self.shutdown is not None:
             return
-        deadline = to_deadline(event.deadline_ms) - SHUTDOWN_MARGIN
-        self.shutdown = Shutdown(event=event, deadline=deadline)
-        self._tasks.cancel_scope.deadline = min(self._tasks.cancel_scope.deadline, deadline)
+        self.deadline = to_deadline(event.deadline_ms)
+        self.shutdown = Shutdown(event=event, deadline=self.deadline - SHUTDOWN_MARGIN)
+        self._tasks.cancel_scope.deadline = min(self._tasks.cancel_scope.deadline, self.shutdown.deadline)
+        # In this order: whoever iterates wakes up to a shutdown that can be seen already.
         self._events.close()
         if self._listener is not None:
-            self._tasks.start_soon(self._listener.finish, deadline, name="lambda_extension last telemetry")
+            catch = shutdown_phases(self.deadline).catch
+            self._tasks.start_soon(self._listener.finish, catch, name="lambda_extension last telemetry")
 
-    async def _watch_signals(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            task_status.started()
-            async for number in signals:
-                if self.shutdown is not None:
-                    # Asked twice: whatever still runs is cancelled.
-                    self._tasks.cancel_scope.deadline = -math.inf
-                    return
-                deadline_ms = int((wall_clock.get()() + SHUTDOWN_BUDGET) * 1000)
-                reason = ShutdownReason(signal.Signals(number).name)
-                self._begin_shutdown(ShutdownEvent(deadline_ms=deadline_ms, shutdown_reason=reason))
-
-    async def _report(self, error: Exception) -> None:
-        """Tell the platform of the user's error, once; bounded, and never in the way of the error itself."""
-        if self._reported:
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self.shutdown is not None:
+            # Asked twice: whatever still runs is cancelled.
+            self._tasks.cancel_scope.deadline = -math.inf
             return
-        self._reported = True
-        with shielded(anyio.current_time() + _LAST_WORDS) as scope:
-            try:
-                if self._past_init:
-                    await self.client.exit_error(error)
-                else:
-                    await self.client.init_error(error)
-            except LambdaExtensionError:
-                logger.warning("the error could not be reported to Lambda", exc_info=True)
-        if scope.cancelled_caught:
-            logger.warning("Lambda did not take the report of the error within %.1f s", _LAST_WORDS)
+        deadline_ms = int((wall_clock.get()() + SHUTDOWN_BUDGET) * 1000)
+        self._begin_shutdown(ShutdownEvent(deadline_ms=deadline_ms, shutdown_reason=ShutdownReason(number.name)))
 
-    async def _close(self) -> None:
-        """Stop taking telemetry, close the streams, and say what is left over."""
-        if self._listener is None:
+    def _log_end(self, *, cut_off: bool) -> None:
+        if self._stream is None:
+            if cut_off:
+                logger.warning("the shutdown deadline cut the extension off")
             return
-        with shielded(anyio.current_time() + _LAST_WORDS):
-            await self._listener.stop(None)
-        self._listener.close()
-        self._log_left_over(self._listener)
-
-    def _log_left_over(self, listener: Listener) -> None:
-        counts = listener.stream.statistics()
-        left_over = counts.buffered_events
-        if self._tasks.cancel_scope.cancel_called and self.shutdown is not None:
+        counts = self._stream.statistics()
+        if cut_off or counts.buffered_events or counts.rejected_batches:
             logger.warning(
-                "the shutdown deadline cut the extension off: %d events delivered, %d left over, %d batches rejected",
+                "%s: %d events delivered, %d left over, %d batches rejected",
+                "the shutdown deadline cut the extension off" if cut_off else "telemetry was left unread",
                 counts.delivered_events,
-                left_over,
-                counts.rejected_batches,
-            )
-        elif left_over or counts.rejected_batches:
-            logger.warning(
-                "telemetry was left unread: %d events delivered, %d left over, %d batches rejected",
-                counts.delivered_events,
-                left_over,
+                counts.buffered_events,
                 counts.rejected_batches,
             )
 
@@ -351,23 +330,89 @@ class ExtensionSession:
 @asynccontextmanager
 async def hold_session(
     client: ExtensionClient,
-    telemetry: TelemetrySubscription | LogsSubscription | None,
+    subscription: TelemetrySubscription | LogsSubscription | None,
     *,
     required: bool,
     receiver: ReceiverSettings | None,
+    on_failed_start: Callable[[Exception], Awaitable[object]] | None,
 ) -> AsyncGenerator[ExtensionSession]:
-    """Run a session, from the subscription to the end of its block; `open_extension` says what the arguments mean."""
-    session = ExtensionSession(client)
-    with session._events, session._arrivals:
-        if telemetry is not None:
-            await session._open_listener(telemetry, receiver or ReceiverSettings(), required=required)
+    """Run a session, from the subscription to the end of its block; `open_session` says what the arguments mean."""
+    reporter = Reporter(client)
+    listener: Listener | None = None
+    if subscription is not None:
+        try:
+            listener = await _listen(client, subscription, receiver or ReceiverSettings(), required=required)
+        except Exception as error:
+            if on_failed_start is not None:
+                # First, since Lambda may end the environment once it is told.
+                with anyio.CancelScope(deadline=error_phases().hook):
+                    await on_failed_start(error)
+            await reporter.report(error, past_init=False, deadline=None)
+            raise
+    try:
         async with anyio.create_task_group() as tasks:
+            life = Life(client, tasks, subscription, listener)
             try:
-                await session._start(tasks)
-                yield session
-            except Exception as error:
-                await session._report(error)
+                await life.start()
+                try:
+                    yield life.session
+                finally:
+                    life.leave()
+                if life.shutdown is None:
+                    await reporter.report_early_end(life.failure, past_init=life.past_init)
+            except BaseException as error:
+                # Of the user's block; what asks for the end of an asynchronous generator cannot come from `async with`.
+                cut_off = tasks.cancel_scope.cancel_called
+                await reporter.report_leaving(error, life.past_init, life.deadline, ours=cut_off)
                 raise
             finally:
-                await session._close()
+                # After the report, which a receiver that hangs must not keep from Lambda; and before the tasks are
+                # cancelled, so that the server ends by itself and the requests it has are answered.
+                await life.close()
                 tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        # Background tasks raise nothing, so there is one error, that of the user's block: it leaves as it was raised.
+        leaving = group if len(group.exceptions) > 1 else group.exceptions[0]
+    else:
+        return
+    raise leaving
+
+
+async def _listen(
+    client: ExtensionClient,
+    subscription: TelemetrySubscription | LogsSubscription,
+    settings: ReceiverSettings,
+    *,
+    required: bool,
+) -> Listener:
+    """Listen, then subscribe: Lambda refuses a subscription that nobody listens for.
+
+    Raises:
+        OSError: The address cannot be bound.
+        LambdaExtensionError: The platform refused or failed.
+    """
+    quiet = subscription.buffering.timeout_ms / 1000 + QUIET_MARGIN
+    listener = await Listener.bind(settings, decode=_decoder_of(subscription), quiet=quiet)
+    try:
+        if isinstance(subscription, LogsSubscription):
+            await client.subscribe_logs(subscription, listener.destination)
+        else:
+            await client.subscribe_telemetry(subscription, listener.destination)
+    except TelemetryNotSupportedError as error:
+        if required:
+            listener.close()
+            raise
+        logger.warning("going on without telemetry: %s", error)
+        listener.give_up()
+    except BaseException:  # a cancellation has to close it too
+        listener.close()
+        raise
+    return listener
+
+
+def _decoder_of(subscription: TelemetrySubscription | LogsSubscription) -> Decode:
+    if isinstance(subscription, LogsSubscription):
+        from lambda_extension.logs import decode as decode_logs  # which nobody needs who does not ask for logs
+
+        return decode_logs
+    return decode

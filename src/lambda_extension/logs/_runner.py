@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-import attrs
-
 from lambda_extension._api._models import LogsSubscription
-from lambda_extension.logs._events import decode
 from lambda_extension.processing._processor import run_telemetry
-from lambda_extension.telemetry import ReceiverSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,5 +31,4 @@ async def run_logs(
     Raises:
         Exception: What `run_telemetry` raises.
     """
-    settings["receiver"] = attrs.evolve(settings.get("receiver") or ReceiverSettings(), decode=decode)
     await run_telemetry(processor, telemetry=logs or LogsSubscription(), **settings)

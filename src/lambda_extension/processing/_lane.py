@@ -16,7 +16,7 @@ from lambda_extension.processing._policies import Action
 from lambda_extension.processing._waiting import Done, Ends
 
 if TYPE_CHECKING:
-    from lambda_extension._session._session import Invocation
+    from lambda_extension._session._invocation import Invocation
     from lambda_extension.processing._lifecycle import Workers
     from lambda_extension.processing._policies import FlushPolicy
     from lambda_extension.telemetry import Batch, TelemetryEvent

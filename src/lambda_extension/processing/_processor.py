@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, final
 
 import anyio
 
-from lambda_extension._api._enums import EventType, LogsSchemaVersion, ShutdownReason, TelemetryType
+from lambda_extension._api._enums import EventType, ShutdownReason
 from lambda_extension._budget import SHUTDOWN_MARGIN, shutdown_phases, wall_clock
 from lambda_extension._session._open import open_session
 from lambda_extension.processing._hooks import hooks_of
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from lambda_extension._api._models import LogsSubscription, Registration, TelemetrySubscription
     from lambda_extension._environment import Environment
-    from lambda_extension._session._session import ExtensionSession, Invocation
+    from lambda_extension._session._invocation import Invocation
+    from lambda_extension._session._session import ExtensionSession
     from lambda_extension.processing._lane import Lane
     from lambda_extension.processing._policies import FlushPolicy
     from lambda_extension.telemetry import ReceiverSettings, TelemetryEvent
@@ -142,7 +143,7 @@ async def run_telemetry(
     async with open_session(
         telemetry=telemetry,
         default_telemetry=True,
-        telemetry_required=required,
+        required=required,
         receiver=receiver,
         name=name,
         account_id=account_id,
@@ -154,7 +155,7 @@ async def run_telemetry(
             assert callable(processor)
             made = processor()
             processors = _checked(await made if inspect.isawaitable(made) else made)
-        runner = _Run(session, processors, flush, telemetry, degrade=on_error == "degrade")
+        runner = _Run(session, processors, flush, degrade=on_error == "degrade")
         await live(session, init=runner.init, work=runner.work, shutdown=runner.shutdown)
 
 
@@ -202,14 +203,12 @@ class _Run:
         session: ExtensionSession,
         processors: list[tuple[str, dict[str, Any]]],
         policy: FlushPolicy | None,
-        subscription: TelemetrySubscription | LogsSubscription | None,
         *,
         degrade: bool,
     ) -> None:
         self._session = session
         self._processors = processors
         self._policy = policy
-        self._subscription = subscription
         self._degrade = degrade
         self._wall_clock = wall_clock.get()
         self._workers = Workers()
@@ -267,16 +266,9 @@ class _Run:
         await side_by_side([functools.partial(lane.finish, phases) for lane in self._lanes])
 
     def _sees_ends(self) -> bool:
-        from lambda_extension._api._models import TelemetrySubscription
-
-        subscription = self._subscription or TelemetrySubscription()
-        has_runtime_done = subscription.schema_version is not LogsSchemaVersion.V2020_08_15
-        if not (TelemetryType.PLATFORM in subscription.types and has_runtime_done):
-            logger.warning(
-                "without platform.runtimeDone the end of an invocation is not seen: flushing does not wait for it"
-            )
-            return False
-        return self._session._listener is not None and self._session._listener.available
+        if not self._session.sees_ends:
+            logger.warning("without platform.runtimeDone the end of an invocation is not seen: no flush waits for it")
+        return self._session.sees_ends
 
     def _release(self, invocation: Invocation, seconds: float) -> None:
         """Tell the processors how long the invocation waited for this extension alone."""

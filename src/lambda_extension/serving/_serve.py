@@ -93,8 +93,8 @@ async def serve_app(
         server: Who serves it.
         shutdown_trigger: Awaited once; its return ends the server.
         graceful_timeout: Seconds that requests in flight may take once the server ends.
-        task_status: Reported as started when the server is known to be installed. The socket listens already, so
-            requests queue from before this call.
+        task_status: Reported as started once the server is imported, which is what can fail. The socket listens
+            already, so requests queue from before this call.
 
     Raises:
         ImportError: The server is not installed; before anything has started.
@@ -112,11 +112,12 @@ async def serve_app(
             accepting.cancel()
 
     with sock:
-        task_status.started()
         async with anyio.create_task_group() as watchers:
             watchers.start_soon(watch, name="lambda_extension server's end")
             with serving:
-                await accept_connections(sock, await _build(server, app, faults), faults, accepting)
+                connections = await _build(server, app, faults)
+                task_status.started()
+                await accept_connections(sock, connections, faults, accepting)
             watchers.cancel_scope.cancel()
     faults.sum_up()
     if serving.cancelled_caught:

@@ -4,72 +4,69 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Self, final
+from collections.abc import Callable
+from typing import Any, Self, TypeAlias, final
 
 import anyio
 import anyio.abc
 
 from lambda_extension._api._models import Destination
-from lambda_extension.serving._serve import serve_app
+from lambda_extension._budget import REQUESTS_END, RESOLVE_LIMIT
+from lambda_extension.serving._serve import check_server, serve_app
 from lambda_extension.serving._socket import listen_on
-from lambda_extension.telemetry import Batch, ReceiverSettings, TelemetryStream
+from lambda_extension.telemetry import Batch, ReceiverSettings
 from lambda_extension.telemetry._app import TelemetryReceiver
 
 logger = logging.getLogger("lambda_extension")
 
+Decode: TypeAlias = Callable[[bytes], list[Any]]
+
 _NAME = "sandbox.localdomain"
 _LOOPBACK = "127.0.0.1"
-_RESOLVE_TIMEOUT = 0.5
-# The share of the time left at SHUTDOWN that is spent on waiting for the platform's last telemetry.
-_SHARE = 0.5
-# How long requests in flight may take once the receiver ends.
-_GRACE = 0.1
 
 
 @final
 class Listener:
-    """Owns the receiver's socket, server and stream.
+    """Owns the receiver's socket, its server, and both ends of the stream that batches travel in.
 
     Attributes:
-        stream: What the user reads.
+        destination: Where the platform is to send telemetry.
+        batches: What has been received; whoever has the listener makes a `TelemetryStream` of it.
+        counters: What has happened so far.
         available: Whether the platform delivers at all.
-        before_read: Called before the stream waits for a batch.
-        failure: What the stream ends with, instead of a plain end.
+        ready: Set once requests are answered, or never will be.
     """
 
-    def __init__(self, sock: socket.socket, settings: ReceiverSettings, *, quiet: float) -> None:
-        self._address, port = sock.getsockname()[:2]
+    def __init__(self, sock: socket.socket, settings: ReceiverSettings, *, decode: Decode, quiet: float) -> None:
+        port = sock.getsockname()[1]
         self.destination = Destination(port=port)
         self.available = True
-        self.failure: Exception | None = None
-        self.before_read = _nothing
+        self.ready = anyio.Event()
         self._sock = sock
         self._quiet = quiet
         self._server = settings.server
-        self._send, self._receive = anyio.create_memory_object_stream[Batch](settings.max_buffered_batches)
-        self._receiver = TelemetryReceiver(self._send, max_body_bytes=settings.max_body_bytes, decode=settings.decode)
+        self._send, self.batches = anyio.create_memory_object_stream[Batch](settings.max_buffered_batches)
+        self._receiver = TelemetryReceiver(self._send, max_body_bytes=settings.max_body_bytes, decode=decode)
+        self.counters = self._receiver.counters
         self._stop = anyio.Event()
         self._stopped = anyio.Event()
-        self.stream = TelemetryStream(
-            self._receive,
-            self._receiver.counters,
-            before_read=lambda: self.before_read(),  # noqa: PLW0108 - it is set later
-            failure=lambda: self.failure,
-        )
 
     @classmethod
-    async def bind(cls, settings: ReceiverSettings, *, quiet: float) -> Self:
+    async def bind(cls, settings: ReceiverSettings, *, decode: Decode, quiet: float) -> Self:
         """Listen where Lambda delivers to: the address of `sandbox.localdomain`, or loopback where it is unknown.
 
         Args:
             settings: The receiver's settings; a host there is taken as it is.
+            decode: Turns a body into events; may raise `DecodeError`.
             quiet: Seconds without a batch after which, at SHUTDOWN, nothing more is expected.
 
         Raises:
-            OSError: The address cannot be bound.
+            OSError: The address cannot be bound; the message names it.
+            ImportError: The server is not installed.
         """
+        check_server(settings.server)
         if settings.host is not None:
-            return cls(listen_on(settings.host, settings.port), settings, quiet=quiet)
+            return cls(listen_on(settings.host, settings.port), settings, decode=decode, quiet=quiet)
         host = await _sandbox_address()
         try:
             sock = listen_on(host, settings.port)
@@ -78,39 +75,45 @@ class Listener:
                 raise
             logger.warning("%s resolves to %s, which cannot be bound: listening on %s", _NAME, host, _LOOPBACK)
             sock = listen_on(_LOOPBACK, settings.port)
-        return cls(sock, settings, quiet=quiet)
+        return cls(sock, settings, decode=decode, quiet=quiet)
 
-    async def serve(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Run the server until `stop`. Requests queue in the socket from the first, before hypercorn is imported."""
+    async def serve(self) -> None:
+        """Run the server until `stop`. Requests queue in the socket from the first, before the server is imported.
+
+        Raises:
+            Exception: The server cannot be imported, or does not start. `ready` is set all the same.
+        """
         try:
             await serve_app(
                 self._receiver,
                 self._sock,
                 server=self._server,
                 shutdown_trigger=self._stop.wait,
-                graceful_timeout=2 * _GRACE,
-                task_status=task_status,
+                graceful_timeout=2 * REQUESTS_END,
+                task_status=_Started(self.ready),
             )
         finally:
             self._sock.close()
             self._stopped.set()
+            self.ready.set()
 
     def give_up(self) -> None:
         """Note that the platform will deliver nothing: no server is needed."""
         self.available = False
         self._sock.close()
         self._stopped.set()
+        self.ready.set()
 
-    async def finish(self, deadline: float) -> None:
+    async def finish(self, until: float) -> None:
         """Catch what the platform still sends at SHUTDOWN, then stop, so that the stream ends once drained.
 
-        Waits for the report of every invocation that has begun, or for a quiet time, or for half of what is left.
+        Args:
+            until: When to wait no longer for the report of every invocation that has begun, or for a quiet time.
         """
         if self.available:
-            now = anyio.current_time()
-            with anyio.CancelScope(deadline=now + (deadline - now) * _SHARE):
+            with anyio.CancelScope(deadline=until):
                 await self._wait_last_batch()
-        await self.stop(None)
+        await self.stop()
 
     async def _wait_last_batch(self) -> None:
         reports_due = bool(self._receiver.open_requests)
@@ -120,12 +123,11 @@ class Listener:
             if silence.cancelled_caught:
                 return
 
-    async def stop(self, failure: Exception | None) -> None:
+    async def stop(self) -> None:
         """Take no more requests, wait for the server's end, and close the sending end. Safe to call again."""
-        self.failure = self.failure or failure
         self._stop.set()
         try:
-            with anyio.move_on_after(_GRACE):
+            with anyio.move_on_after(REQUESTS_END):
                 await self._stopped.wait()
             self._receiver.abort()
             await self._stopped.wait()
@@ -135,12 +137,12 @@ class Listener:
     def close(self) -> None:
         """Close both ends of the stream, and the socket if the server never took it."""
         self._send.close()
-        self._receive.close()
+        self.batches.close()
         self._sock.close()
 
 
 async def _sandbox_address() -> str:
-    with anyio.move_on_after(_RESOLVE_TIMEOUT):
+    with anyio.move_on_after(RESOLVE_LIMIT):
         try:
             found = await anyio.getaddrinfo(_NAME, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
         except OSError:
@@ -149,5 +151,13 @@ async def _sandbox_address() -> str:
     return _LOOPBACK
 
 
-def _nothing() -> None:
-    """Do nothing before a read."""
+@final
+class _Started(anyio.abc.TaskStatus[None]):
+    """Sets an event once the server has started."""
+
+    def __init__(self, event: anyio.Event) -> None:
+        self._event = event
+
+    def started(self, value: None = None) -> None:  # noqa: ARG002 - as anyio has it
+        """Note that it has."""
+        self._event.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Self, final
 
 import anyio
 import anyio.lowlevel
@@ -12,8 +12,10 @@ import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream
 
 from lambda_extension.serving._asgi import ServerName
-from lambda_extension.telemetry._decoding import decode
 from lambda_extension.telemetry._events import TelemetryEvent
+
+if TYPE_CHECKING:
+    from lambda_extension._session._session import ExtensionSession
 
 
 @attrs.frozen(kw_only=True)
@@ -28,7 +30,6 @@ class ReceiverSettings:
             until one is taken: Lambda then keeps one batch in flight, buffers, and in the end drops and reports.
         max_body_bytes: Longest request body; a longer one is answered 413. AWS says to allow for twice `max_bytes`.
         server: Who serves it: `hypercorn`, or `direct`, which is faster and smaller and needs the extra `direct`.
-        decode: Turns a body into events; may raise `DecodeError`. By default `lambda_extension.telemetry.decode`.
     """
 
     host: str | None = None
@@ -36,7 +37,6 @@ class ReceiverSettings:
     max_buffered_batches: int = attrs.field(default=8, validator=attrs.validators.ge(1))
     max_body_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=attrs.validators.ge(1))
     server: ServerName = attrs.field(default="hypercorn", validator=attrs.validators.in_(("hypercorn", "direct")))
-    decode: Callable[[bytes], list[Any]] = decode
 
 
 @attrs.frozen(kw_only=True)
@@ -124,11 +124,13 @@ class TelemetryStream:
         *,
         before_read: Callable[[], None],
         failure: Callable[[], Exception | None],
+        session: ExtensionSession | None = None,
     ) -> None:
         self._receive = receive
         self._counters = counters
         self._before_read = before_read
         self._failure = failure
+        self._session = session
         self._batch = _NO_BATCH
         self._rest: Iterator[TelemetryEvent] = iter(())
         self._received = 0
@@ -157,6 +159,18 @@ class TelemetryStream:
             self._rest = iter(self._batch.events)
             for event in self._rest:
                 return event
+
+    @property
+    def session(self) -> ExtensionSession:
+        """The session that this is the telemetry of: its registration, its environment, why it shuts down.
+
+        Raises:
+            RuntimeError: The stream does not belong to one.
+        """
+        if self._session is None:
+            msg = "this stream was not opened by a session"
+            raise RuntimeError(msg)
+        return self._session
 
     @property
     def has_event(self) -> bool:
