@@ -66,7 +66,7 @@ def main() -> None:
     )
     headers = {"Lambda-Extension-Identifier": answer.headers["Lambda-Extension-Identifier"]}
     if MODE != "idle":
-        server = HTTPServer(("127.0.0.1", 0), Receiver)
+        server = HTTPServer((os.environ.get("BENCH_LISTEN", "127.0.0.1"), 0), Receiver)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         subscription: Any = {
             "schemaVersion": "2022-12-13",

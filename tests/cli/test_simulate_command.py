@@ -74,7 +74,7 @@ def test_simulate_names_the_broken_rule_and_the_fix(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "[extension.py] too early" in result.stdout
     said = " ".join(result.stdout.split())
-    assert "It exited with code 0 although it was not shut down. Keep asking for the next event" in said
+    assert "It exited with code 0 before it registered. POST /2020-01-01/extension/register" in said
     assert "init failed: 1 of 3 invocations were made" in said
 
 

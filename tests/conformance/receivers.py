@@ -127,7 +127,7 @@ async def open_receiver(
 ) -> AsyncGenerator[Receiver]:
     """Listen for telemetry on a port that the kernel chooses."""
     async with (
-        await anyio.create_tcp_listener(local_host="127.0.0.1") as listener,
+        await anyio.create_tcp_listener(local_host="0.0.0.0") as listener,
         anyio.create_task_group() as tasks,
     ):
         receiver = Receiver(listener.extra(anyio.abc.SocketAttribute.local_port), respond)

@@ -7,6 +7,7 @@ import http.client
 import http.server
 import json
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -36,7 +37,14 @@ def call(method: str, path: str, headers: dict[str, str], body: object = None) -
     return answer
 
 
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+def sandbox() -> str:
+    try:
+        return socket.gethostbyname("sandbox.localdomain")
+    except OSError:
+        return "127.0.0.1"
+
+
+server = http.server.ThreadingHTTPServer((sandbox(), 0), Receiver)
 threading.Thread(target=server.serve_forever, daemon=True).start()
 name = Path(sys.argv[0]).name
 _status, answered, _body = call(

@@ -49,7 +49,7 @@ async def telemetry_of(spec: ExtensionSpec) -> None:
     assert report.late == ()
 
 
-ENVIRONMENT = {"BENCH_MODE": "telemetry", "BENCH_MARKS": "20"}
+ENVIRONMENT = {"BENCH_MODE": "telemetry", "BENCH_MARKS": "20", "BENCH_LISTEN": "0.0.0.0"}
 
 
 async def test_python_in_the_shape_of_aws_s_sample() -> None:

@@ -114,7 +114,7 @@ async def test_extension_that_exits_fails_the_invocation_with_crash() -> None:
 
 
 async def test_runtime_that_exits_is_a_failure() -> None:
-    async with Simulator([polite], ScriptedFunction(exit_code=137)) as lambda_:
+    async with Simulator([polite], ScriptedFunction(exit_code=1)) as lambda_:
         result = await lambda_.invoke()
     assert (result.status, result.error_type) == ("failure", "Runtime.ExitError")
 

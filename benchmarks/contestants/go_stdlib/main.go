@@ -140,7 +140,11 @@ func main() {
 	events := make(chan event)
 	finished := make(chan string, 1024)
 	if mode != "idle" {
-		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		host := os.Getenv("BENCH_LISTEN")
+		if host == "" {
+			host = "127.0.0.1"
+		}
+		listener, err := net.Listen("tcp", host+":0")
 		if err != nil {
 			log.Fatal(err)
 		}

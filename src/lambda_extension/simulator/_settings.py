@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
 from lambda_extension.simulator._apis._extensions import Function
+from lambda_extension.simulator._apis._metadata import CREDENTIALS_PATH, TOKEN
 from lambda_extension.simulator._platform._delivery import DeliverySettings
 from lambda_extension.simulator._platform._faults import Fault
-from lambda_extension.simulator._platform._functions import ExtensionSpec
+from lambda_extension.simulator._platform._functions import ExtensionSpec, ScriptedFunction, function_argv
+from lambda_extension.simulator._platform._surroundings import Surroundings
 
 __all__ = ["Mode", "Settings"]
+
+# What runs, as AWS names it.
+_PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
+_ANY = "provided.al2023"
 
 Mode: TypeAlias = Literal["on-demand", "snap-start", "managed-instances"]
 
@@ -33,12 +40,15 @@ class Settings:
     log_format: Literal["Text", "JSON"] = "Text"
     freeze: bool = False
     freeze_grace: float = 0.02
+    tracing: bool = False
     telemetry_supported: bool = True
     delivery: DeliverySettings = field(factory=DeliverySettings)
     faults: Sequence[Fault] = ()
     about: Function = field(factory=Function)
     environment: Mapping[str, str] = field(factory=dict)
     record_limit: int = 20_000
+    opt: Path | None = None
+    api_port: int = 0
 
     @property
     def managed(self) -> bool:
@@ -50,13 +60,31 @@ class Settings:
         """The value of AWS_LAMBDA_INITIALIZATION_TYPE."""
         return "lambda-managed-instances" if self.managed else self.mode
 
-    def extension_environment(self, api: str) -> dict[str, str]:
-        """Return what an external extension sees; nothing of the host but paths."""
+    @property
+    def function_is_process(self) -> bool:
+        """Whether the function is a command to start."""
+        in_process = callable(self.function) or isinstance(self.function, ScriptedFunction)
+        return not in_process
+
+    def commands(self) -> list[tuple[list[str], dict[str, str]]]:
+        """Return the command lines of all processes to start, with the variables that are configured for them."""
+        extensions = [spec for spec in self.extensions if spec.argv is not None]
+        found = [(spec.argv or [], {**self.environment, **spec.environment}) for spec in extensions]
+        if self.function_is_process:
+            found.append((function_argv(self.function)[0], dict(self.environment)))
+        return found
+
+    def extension_environment(self, api: str, surroundings: Surroundings | None = None) -> dict[str, str]:
+        """Return what an external extension sees; nothing of the host but paths.
+
+        Args:
+            api: Address of the APIs.
+            surroundings: Where it runs, if that is not the host as it is.
+        """
         about = self.about
         customer = {key: text for key, text in self.environment.items() if key[:1] != "_"}
         variables = {
-            **_host(),
-            **customer,
+            **_paths({**_host(surroundings), **customer}, surroundings),
             "AWS_LAMBDA_RUNTIME_API": api,
             "AWS_LAMBDA_INITIALIZATION_TYPE": self.initialization_type,
             "AWS_LAMBDA_FUNCTION_NAME": about.name,
@@ -64,12 +92,13 @@ class Settings:
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory_mb),
             "AWS_REGION": about.region,
             "AWS_DEFAULT_REGION": about.region,
+            "AWS_LAMBDA_METADATA_API": api,
+            "AWS_LAMBDA_METADATA_TOKEN": TOKEN,
             "TZ": ":UTC",
         }
         if self.mode == "snap-start":
-            uri = f"http://{api}/2021-04-23/credentials"
-            variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = uri
-            variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = "simulator"  # noqa: S105 - not a secret
+            variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"http://{api}{CREDENTIALS_PATH}"
+            variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = TOKEN
         else:
             for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
                 variables[name] = "simulator"
@@ -77,20 +106,24 @@ class Settings:
             variables["AWS_LAMBDA_LOG_FORMAT"] = self.log_format
         return variables
 
-    def runtime_environment(self, api: str, handler: str, task_root: str) -> dict[str, str]:
+    def runtime_environment(self, api: str, task_root: str, surroundings: Surroundings) -> dict[str, str]:
         """Return what the runtime sees."""
-        known: tuple[Mapping[str, str], ...] = (self.environment, os.environ)
+        python = isinstance(self.function, str) and ":" in self.function
+        paths = [task_root, *(at.get("PYTHONPATH") for at in (self.environment, os.environ))]
+        if surroundings.opt_path is not None:
+            paths.append(f"{surroundings.opt_path}/python")
         variables = {
-            **self.extension_environment(api),
-            **self.environment,
-            "_HANDLER": handler,
+            **{key: text for key, text in self.environment.items() if key[:1] == "_"},
+            **self.extension_environment(api, surroundings),
+            "_HANDLER": self.about.handler,
             "LAMBDA_TASK_ROOT": task_root,
             "LAMBDA_RUNTIME_DIR": "/var/runtime",
-            "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11",
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{_PYTHON if python else _ANY}",
             "AWS_LAMBDA_LOG_FORMAT": self.log_format,
-            "PYTHONPATH": os.pathsep.join(filter(None, (task_root, *(at.get("PYTHONPATH") for at in known)))),
-            "PYTHONUNBUFFERED": "1",
         }
+        if python:
+            variables["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+            variables["PYTHONUNBUFFERED"] = "1"
         if self.mode != "snap-start":
             variables["AWS_LAMBDA_LOG_GROUP_NAME"] = f"/aws/lambda/{self.about.name}"
             variables["AWS_LAMBDA_LOG_STREAM_NAME"] = "simulator"
@@ -99,6 +132,15 @@ class Settings:
         return variables
 
 
-def _host() -> dict[str, str]:
+def _host(surroundings: Surroundings | None) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "LD_LIBRARY_PATH", "HOME") if name in os.environ}
-    return {**kept, "TMPDIR": tempfile.gettempdir()}
+    return kept if surroundings is None or surroundings.mounted else {**kept, "TMPDIR": str(surroundings.tmp)}
+
+
+def _paths(variables: dict[str, str], surroundings: Surroundings | None) -> dict[str, str]:
+    """Put what layers bring at the head of the search paths."""
+    if surroundings is not None and surroundings.opt_path is not None:
+        for name, place in (("PATH", "bin"), ("LD_LIBRARY_PATH", "lib")):
+            own = f"{surroundings.opt_path}/{place}"
+            variables[name] = os.pathsep.join(filter(None, (own, variables.get(name))))
+    return variables

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal, final
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, final
 
 import anyio
 import httpx
-from attrs import frozen
+from attrs import evolve, frozen
 
 from lambda_extension.serving._serve import serve_app
 from lambda_extension.serving._socket import listen_on
@@ -17,15 +18,19 @@ from lambda_extension.simulator._apis._extensions import Function
 from lambda_extension.simulator._apis._local import LocalOnly
 from lambda_extension.simulator._apis._routes import Routes
 from lambda_extension.simulator._platform._delivery import DeliverySettings
-from lambda_extension.simulator._platform._faults import Fault
+from lambda_extension.simulator._platform._ending import ShutdownReport
+from lambda_extension.simulator._platform._faults import Fault, check_faults
 from lambda_extension.simulator._platform._functions import ExtensionSpec, ScriptedFunction, function_argv
-from lambda_extension.simulator._platform._lifecycle import Platform, ShutdownReport
+from lambda_extension.simulator._platform._lifecycle import Platform
 from lambda_extension.simulator._platform._participants import Invocation
+from lambda_extension.simulator._platform._surroundings import LOOPBACK, open_surroundings
 from lambda_extension.simulator._settings import Mode, Settings
 from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._record import Entry, Record
 
-__all__ = ["InvocationResult", "Simulator"]
+__all__ = ["InvocationResult", "Phase", "Simulator"]
+
+Phase: TypeAlias = Literal["init-start", "init-end", "invoke-start", "invoke-end", "shutdown-start", "shutdown-end"]
 
 
 @frozen(kw_only=True)
@@ -39,6 +44,7 @@ class InvocationResult:
         duration_ms: Until the runtime and all extensions were done.
         extension_overhead_ms: What extensions added after the runtime was done.
         logs: The first 1,000 lines that the function wrote meanwhile.
+        response: The answer as it came.
     """
 
     request_id: str
@@ -49,6 +55,7 @@ class InvocationResult:
     billed_duration_ms: int
     extension_overhead_ms: float
     logs: tuple[str, ...]
+    response: bytes = b""
 
 
 @final
@@ -68,19 +75,22 @@ class Simulator:
         init_timeout: Limit of init in seconds.
         memory_mb: Memory size that participants are told.
         concurrency: Invocations at once, in managed-instances mode.
-        log_format: `Text` or `JSON`.
+        log_format: `Text` or `JSON`; as on Lambda, `JSON` alone in managed-instances mode, and `Text` else by default.
+        tracing: Whether an invocation without a trace header gets a new, sampled one.
         freeze: Whether processes are stopped between invocations.
         telemetry_supported: `False` answers subscriptions as a local emulator does.
         delivery: Retries of telemetry batches.
         faults: What goes wrong on purpose.
         about: Name, version, ARN parts of the function.
         environment: The function's configured variables.
+        opt: A directory laid out as layers are, for processes to see as `/opt`, or by PATH where that cannot be.
         api_port: Port of the APIs on the loopback interface; 0 lets the kernel choose.
         record_limit: Entries that the record keeps.
         watch: Called with each entry of the record as it happens; must not block.
 
     Raises:
-        ValueError: Two extensions have the same name.
+        ValueError: Two extensions have the same name, a fault names a participant that nobody has, or the log format is
+            none of this mode.
         ModuleNotFoundError: A Python handler is given and awslambdaric is not installed.
         OSError: On entering: the port is taken.
     """
@@ -95,13 +105,15 @@ class Simulator:
         init_timeout: float = 10.0,
         memory_mb: int = 128,
         concurrency: int = 1,
-        log_format: Literal["Text", "JSON"] = "Text",
+        log_format: Literal["Text", "JSON"] | None = None,
         freeze: bool = False,
+        tracing: bool = False,
         telemetry_supported: bool = True,
         delivery: DeliverySettings | None = None,
         faults: Sequence[Fault] = (),
         about: Function | None = None,
         environment: Mapping[str, str] | None = None,
+        opt: Path | None = None,
         api_port: int = 0,
         record_limit: int = 20_000,
         watch: Callable[[Entry], object] | None = None,
@@ -111,9 +123,14 @@ class Simulator:
         if len(set(names)) != len(names):
             message = f"extension names must differ, got {names}; use ExtensionSpec(..., name=...)"
             raise ValueError(message)
+        check_faults(faults, names)
+        handler = None
         if isinstance(function, str) and ":" in function:
-            function_argv(function)  # what a handler needs is missed here, not in a background task
-        handler = function if isinstance(function, str) and ":" in function else "handler"
+            _, handler = function_argv(function)  # what a handler needs is missed here, not in a background task
+        if log_format == "Text" and mode == "managed-instances":
+            message = "functions of Lambda Managed Instances log in JSON"
+            raise ValueError(message)
+        about = about or Function()
         self.settings: Settings = Settings(
             extensions=specs,
             function=ScriptedFunction() if function is None else function,
@@ -122,16 +139,18 @@ class Simulator:
             init_timeout=init_timeout,
             memory_mb=memory_mb,
             concurrency=concurrency if mode == "managed-instances" else 1,
-            log_format=log_format,
+            log_format=log_format or ("JSON" if mode == "managed-instances" else "Text"),
             freeze=freeze,
+            tracing=tracing,
             telemetry_supported=telemetry_supported,
             delivery=delivery or DeliverySettings(),
             faults=tuple(faults),
-            about=about or Function(handler=handler.replace(":", ".")),
+            about=about if handler is None else evolve(about, handler=handler),
             environment=dict(environment or {}),
+            opt=None if opt is None else opt.absolute(),
+            api_port=api_port,
             record_limit=record_limit,
         )
-        self._api_port = api_port
         self._watch = watch
         self._context: Any = None
         self._report: ShutdownReport | None = None
@@ -152,13 +171,24 @@ class Simulator:
     async def _run(self) -> AsyncGenerator[None, None]:
         self.clock: Clock = Clock()
         self.record: Record = Record(self.clock, limit=self.settings.record_limit, watch=self._watch)
-        sock = listen_on("127.0.0.1", self._api_port)
-        self.api: str = f"127.0.0.1:{sock.getsockname()[1]}"
         self._end = anyio.Event()
         failure: Exception | None = None
-        async with anyio.create_task_group() as tasks:
+        async with (
+            open_surroundings(self.settings.commands(), opt=self.settings.opt) as surroundings,
+            anyio.create_task_group() as tasks,
+        ):
+            # Nothing is awaited from here until the server takes the socket over.
+            sock = listen_on(LOOPBACK, self.settings.api_port)
+            self.api: str = f"{LOOPBACK}:{sock.getsockname()[1]}"
             self._tasks = tasks
-            self._platform = Platform(self.settings, clock=self.clock, record=self.record, tasks=tasks, api=self.api)
+            self._platform = Platform(
+                self.settings,
+                clock=self.clock,
+                record=self.record,
+                tasks=tasks,
+                api=self.api,
+                surroundings=surroundings,
+            )
             self._routes = Routes(self._platform)
             try:
                 await tasks.start(self._serve, sock)
@@ -213,7 +243,7 @@ class Simulator:
         On-demand invocations queue for the one environment. A cancelled call lets the invocation run to its end.
 
         Args:
-            payload: JSON value.
+            payload: JSON value, or bytes that are sent as they are.
             timeout: Seconds, in place of the function's.
             trace_header: Value of X-Amzn-Trace-Id.
             client_context: What a mobile SDK would send; the runtime gets it as JSON.
@@ -221,7 +251,7 @@ class Simulator:
         """
         await self.ready(within=self.settings.init_timeout + 30)
         invocation = Invocation(
-            payload=json.dumps(payload).encode(),
+            payload=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
             timeout=self.settings.timeout if timeout is None else timeout,
             trace_header=trace_header,
             client_context=None if client_context is None else json.dumps(client_context),
@@ -256,8 +286,39 @@ class Simulator:
         """
         await self.record.wait_for(predicate, within=within)
 
+    async def wait_for_frozen(self, *, within: float = 5.0) -> None:
+        """Block until everybody is frozen; at once if that is so.
+
+        Raises:
+            TimeoutError: It did not come to that within `within` seconds.
+        """
+        await self.record.wait_for(lambda _: self._platform.frozen, within=within)
+
+    async def wait_for_phase(self, phase: Phase, *, nth: int = 1, within: float = 5.0) -> None:
+        """Block until an edge of a phase has been passed `nth` times: `init-end`, `invoke-start`, `shutdown-end`.
+
+        Raises:
+            TimeoutError: It was not within `within` seconds.
+        """
+        await self.record.wait_for(lambda record: record.counts["phase", phase] >= nth, within=within)
+
+    def inject(self, event: Any) -> None:
+        """Send a telemetry event of your own to its subscribers, as it is; the time is put in if there is none.
+
+        Args:
+            event: What the platform might send: `{"type": "platform.future", "record": {}}`. A type of no known
+                category, and anything that is no object, goes to all subscribers.
+
+        Raises:
+            RuntimeError: No environment lives.
+        """
+        if self._platform.sandbox is None:
+            message = "no environment lives: await ready() first, and inject before the shutdown"
+            raise RuntimeError(message)
+        self._platform.sandbox.telemetry.inject(event)
+
     async def freeze_for(self, seconds: float) -> None:
-        """Freeze everybody and let the clock jump by `seconds`; the next event thaws."""
+        """Freeze everybody and let the clock of who runs in this process jump by `seconds`; the next event thaws."""
         await self._platform.freeze_for(seconds)
 
     async def shutdown(self, reason: str = "spindown") -> ShutdownReport:
@@ -286,4 +347,5 @@ def _result(invocation: Invocation) -> InvocationResult:
         billed_duration_ms=-(-int(took * 1000) // 1000),
         extension_overhead_ms=(invocation.finished - done) * 1000,
         logs=tuple(invocation.logs),
+        response=invocation.response,
     )

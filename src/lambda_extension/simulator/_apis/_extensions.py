@@ -9,11 +9,16 @@ from typing import Any, Final, final
 
 from attrs import define, frozen
 
-__all__ = ["ApiError", "ExtensionState", "ExtensionTable", "Function"]
+__all__ = ["ApiError", "ExtensionState", "ExtensionTable", "Function", "encode"]
 
 MAX_EXTENSIONS: Final = 10
 _STATE = "Extension.InvalidExtensionState"
 _NOT_ALLOWED = "State transition is not allowed"
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Return JSON as compact as the platform writes it."""
+    return json.dumps(body, separators=(",", ":")).encode()
 
 
 class ApiError(Exception):
@@ -27,7 +32,7 @@ class ApiError(Exception):
 
     def body(self) -> bytes:
         """Return the answer's JSON body."""
-        return json.dumps({"errorMessage": self.message, "errorType": self.error_type}).encode()
+        return encode({"errorMessage": self.message, "errorType": self.error_type})
 
 
 @frozen(kw_only=True)
@@ -112,7 +117,7 @@ class ExtensionTable:
         asked = "accountId" in (feature.strip() for feature in features)
         if asked and self._function.account_id is not None:
             answer["accountId"] = self._function.account_id
-        return json.dumps(answer).encode()
+        return encode(answer)
 
     def _check_events(self, events: tuple[str, ...], *, external: bool) -> None:
         for event in events:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
+from email.utils import formatdate
 from typing import Any, Final, TypeAlias, final
 
 import anyio
 
-from lambda_extension.simulator._apis._extensions import ApiError
+from lambda_extension.simulator._apis._extension_calls import next_event, register, report_error, subscribe
+from lambda_extension.simulator._apis._extensions import ApiError, encode
+from lambda_extension.simulator._apis._metadata import CREDENTIALS_PATH, METADATA_PATH, credentials, metadata
 from lambda_extension.simulator._platform._faults import RouteFault
 from lambda_extension.simulator._platform._lifecycle import Platform
-from lambda_extension.simulator._platform._participants import SandboxClosedError
+from lambda_extension.simulator._platform._participants import Invocation, SandboxClosedError
+from lambda_extension.simulator._platform._runtime_calls import (
+    answer,
+    restore_next,
+    runtime_next,
+    runtime_trace_header,
+)
 from lambda_extension.simulator._platform._sandbox import Sandbox
 
 __all__ = ["Routes"]
@@ -39,6 +47,8 @@ _ROUTES: Final = {
     _RUNTIME + "init/error": ("POST", "runtime-init-error"),
     _RUNTIME + "restore/next": ("GET", "restore-next"),
     _RUNTIME + "restore/error": ("POST", "restore-error"),
+    METADATA_PATH: ("GET", "metadata"),
+    CREDENTIALS_PATH: ("GET", "credentials"),
 }
 
 
@@ -62,14 +72,24 @@ class Routes:
                 return
             if fault is not None and fault.action == "error":
                 raise ApiError(fault.status, "InternalServerError", "Internal Server Error")
-            answer = await self._answer(name, argument, headers, body)
+            given = await self._answer(name, argument, headers, body)
+            why = {}
         except ApiError as error:
             content = b"" if error.status in {404, 405} else error.body()
-            answer = (error.status, dict(_JSON) if content else {}, content)
+            given = (error.status, dict(_JSON) if content else {}, content)
+            why = {"error_type": error.error_type, "message": error.message}
+            if error.status >= 400:
+                self._remember(self._who(headers, path), f"{method} {path}", error)
         except SandboxClosedError:
-            answer = (500, _JSON, b'{"errorMessage":"closed","errorType":"InternalServerError"}')
-        self._platform.record.add("call", self._who(headers, path), f"{method} {path}", status=answer[0])
-        await _respond(send, answer)
+            given = (500, _JSON, b'{"errorMessage":"closed","errorType":"InternalServerError"}')
+            why = {"error_type": "InternalServerError", "message": "the environment has ended"}
+        self._platform.record.add("call", self._who(headers, path), f"{method} {path}", status=given[0], **why)
+        await _respond(send, given)
+
+    def _remember(self, who: str, call: str, error: ApiError) -> None:
+        sandbox = self._platform.sandbox or self._platform.ending
+        if sandbox is not None:
+            sandbox.verdicts.refused(who, call, error)
 
     def _match(self, path: str, method: str) -> tuple[str, str]:
         wanted, name, argument = *_ROUTES.get(path, ("", "")), ""
@@ -79,7 +99,7 @@ class Routes:
                 wanted, name = "POST", f"runtime-{action}"
         mode = self._platform.settings.mode
         absent = (name == "logs" and mode == "managed-instances") or (
-            name.startswith("restore") and mode != "snap-start"
+            name.startswith(("restore", "credentials")) and mode != "snap-start"
         )
         if not wanted or absent:
             raise ApiError(404, "NotFound", "")
@@ -118,24 +138,26 @@ class Routes:
         return None
 
     async def _answer(self, name: str, argument: str, headers: dict[str, str], body: bytes) -> _Answer:
+        if name == "metadata":
+            more, content = metadata(self._platform.settings.about, headers)
+            return 200, {**_JSON, **more}, content
+        if name == "credentials":
+            return 200, _JSON, credentials(headers)
         sandbox = self._sandbox()
         if name.startswith(("runtime", "restore")):
             return await self._runtime(sandbox, name, argument, headers, body)
         if name == "register":
-            state, content = sandbox.register(headers, body)
+            state, content = register(sandbox, headers, body)
             return 200, {**_JSON, "lambda-extension-identifier": state.identifier}, content
         if name == "next":
-            return _event(await sandbox.next_event(sandbox.table.identify(headers)))
-        if name == "init-error":
-            sandbox.error(headers, "InitError")
-            return _ACCEPTED
-        if name == "exit-error":
-            sandbox.error(headers, "ExitError")
+            return _event(await next_event(sandbox, sandbox.table.identify(headers)))
+        if name in {"init-error", "exit-error"}:
+            report_error(sandbox, headers, body, "InitError" if name == "init-error" else "ExitError")
             return _ACCEPTED
         if not self._platform.settings.telemetry_supported:
             title = name.capitalize()
             raise ApiError(202, f"{title}.NotSupported", f"{title} API is not supported")
-        sandbox.subscribe(headers, body, api=name)
+        subscribe(sandbox, headers, body, api=name)
         return 200, {}, b'"OK"'
 
     async def _runtime(
@@ -143,37 +165,41 @@ class Routes:
     ) -> _Answer:
         error_type = headers.get("lambda-runtime-function-error-type")
         if name == "runtime-next":
-            invocation = await sandbox.runtime_next()
-            answer = {
-                **_JSON,
-                "lambda-runtime-aws-request-id": invocation.request_id,
-                "lambda-runtime-deadline-ms": str(invocation.deadline_ms),
-                "lambda-runtime-invoked-function-arn": self._platform.settings.about.arn,
-            }
-            if invocation.trace_header is not None:
-                answer["lambda-runtime-trace-id"] = invocation.trace_header
-            if invocation.client_context is not None:
-                answer["lambda-runtime-client-context"] = invocation.client_context
-            if invocation.cognito_identity is not None:
-                answer["lambda-runtime-cognito-identity"] = invocation.cognito_identity
-            return 200, answer, invocation.payload
+            return self._invocation(await runtime_next(sandbox))
         if name == "restore-next":
-            await sandbox.restore_next()
+            await restore_next(sandbox)
             return 200, {}, b""
         if name == "runtime-response":
-            sandbox.answer(argument, body)
+            answer(sandbox, argument, body)
         elif name == "runtime-error":
-            sandbox.answer(argument, body, error_type=error_type or "Runtime.Unknown")
+            answer(sandbox, argument, body, error_type=error_type or "Runtime.Unknown")
         else:
+            sandbox.verdicts.function_init_failed(error_type or "Runtime.Unknown", body)
             sandbox.fail(error_type or "Runtime.Unknown")
         return _ACCEPTED
+
+    def _invocation(self, invocation: Invocation) -> _Answer:
+        # Who asks by HTTP has a process of its own, and with it the host's clock.
+        headers = {
+            **_JSON,
+            "lambda-runtime-aws-request-id": invocation.request_id,
+            "lambda-runtime-deadline-ms": str(invocation.host_deadline_ms),
+            "lambda-runtime-invoked-function-arn": self._platform.settings.about.arn,
+        }
+        optional = {
+            "lambda-runtime-trace-id": runtime_trace_header(invocation),
+            "lambda-runtime-client-context": invocation.client_context,
+            "lambda-runtime-cognito-identity": invocation.cognito_identity,
+        }
+        headers |= {name: text for name, text in optional.items() if text is not None}
+        return 200, headers, invocation.payload
 
 
 def _event(event: dict[str, Any]) -> _Answer:
     headers = {}
     if event["eventType"] == "INVOKE":
         headers = {**_JSON, "lambda-extension-event-identifier": str(uuid.uuid4())}
-    return 200, headers, json.dumps(event, separators=(",", ":")).encode()
+    return 200, headers, encode(event)
 
 
 async def _read(receive: _Receive) -> bytes:
@@ -193,6 +219,7 @@ async def _read(receive: _Receive) -> bytes:
 async def _respond(send: _Send, answer: _Answer) -> None:
     status, headers, body = answer
     pairs = [(key.encode(), text.encode("latin-1")) for key, text in headers.items()]
+    pairs.append((b"date", formatdate(usegmt=True).encode()))
     pairs.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})

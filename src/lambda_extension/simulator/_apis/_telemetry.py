@@ -10,7 +10,9 @@ from attrs import frozen
 
 from lambda_extension.simulator._apis._extensions import ApiError
 
-__all__ = ["Subscription", "parse_subscription"]
+__all__ = ["TYPES", "Subscription", "parse_subscription"]
+
+TYPES: Final = frozenset({"platform", "function", "extension"})
 
 _SCHEMAS: Final = {
     "telemetry": ("2022-07-01", "2022-12-13", "2025-01-29"),
@@ -56,8 +58,7 @@ def parse_subscription(body: bytes, *, api: str, managed: bool) -> Subscription:
     if not isinstance(schema, str) or schema not in schemas:
         raise _invalid(f"schema validation error: schemaVersion must be one of {list(schemas)}")
     types = parsed.get("types")
-    known = {"platform", "function", "extension"}
-    if not isinstance(types, list) or not types or not all(isinstance(kind, str) and kind in known for kind in types):
+    if not isinstance(types, list) or not types or not all(isinstance(kind, str) and kind in TYPES for kind in types):
         raise _invalid("schema validation error: types must name platform, function or extension")
     protocol, port, path, method = _destination(parsed.get("destination"))
     buffering = parsed.get("buffering") or {}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
-from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, TypeAlias, final
 
 import anyio
 import anyio.abc
@@ -15,15 +13,19 @@ import httpx
 from attrs import evolve, frozen
 
 from lambda_extension.simulator._apis._logs import as_logs
-from lambda_extension.simulator._apis._telemetry import Subscription
-from lambda_extension.simulator._watching._clock import Clock
+from lambda_extension.simulator._apis._telemetry import TYPES, Subscription
+from lambda_extension.simulator._platform._telemetry_event import Event
+from lambda_extension.simulator._watching._feedback import Feedback
 from lambda_extension.simulator._watching._record import Record
 
-__all__ = ["DeliverySettings", "Event", "Subscriber", "Telemetry"]
+__all__ = ["DROPPED", "DeliverySettings", "Outlet", "Subscriber"]
 
 _TOO_SLOW: Final = "Some logs were dropped because the downstream consumer is slower than the logs production rate"
-_DROPPED: Final = "platform.logsDropped"
-_HISTORY: Final = 10_000
+_LOGS_SUBSCRIPTION: Final = "platform.logsSubscription"
+DROPPED: Final = "platform.logsDropped"
+
+# An event's JSON, and whether it is a line of the subscriber's own.
+_Item: TypeAlias = tuple[bytes, bool]
 
 
 @frozen(kw_only=True)
@@ -39,72 +41,77 @@ class DeliverySettings:
     backoff: float = 0.05
 
 
-@frozen(kw_only=True)
-class Event:
-    """One telemetry event; `line` is the text where the record came from a line of output."""
+class Outlet(Protocol):
+    """What a subscriber needs of the environment's telemetry."""
 
-    time: str
-    type: str
-    record: Any
-    line: str | None = None
+    record: Record
+    feedback: Feedback
+    thawed: anyio.Event
+    tamper: Callable[[Subscriber, bytes], tuple[bytes, ...]]
 
-    @property
-    def category(self) -> str:
-        """`platform`, `function` or `extension`."""
-        return self.type.partition(".")[0]
-
-    def encode(self, schema_version: str) -> bytes:
-        """Return the event's JSON for that schema: older ones know only lines of text."""
-        record = self.record
-        if self.line is not None and schema_version < "2022-12-13":
-            record = self.line
-        event = {"time": self.time, "type": self.type, "record": record}
-        return json.dumps(event, separators=(",", ":")).encode()
+    def emit(self, type_: str, record: Any) -> None:
+        """Create an event now and hand it to each subscriber."""
 
 
 @final
 class Subscriber:
-    """One subscription: a bounded buffer, and a task that empties it batch by batch."""
+    """One subscription: a bounded buffer, and a task that empties it batch by batch.
+
+    Attributes:
+        name: The extension that subscribed.
+        subscription: What it asked for.
+        address: Where its listener is reached.
+        delivered: Events that arrived.
+        dropped_records: Events that did not, and never will.
+        problem: Why the last attempt to deliver failed; empty if it did not.
+    """
 
     def __init__(
         self,
         name: str,
         subscription: Subscription,
         *,
-        telemetry: Telemetry,
+        telemetry: Outlet,
         settings: DeliverySettings,
+        address: str,
+        host_clock: bool,
     ) -> None:
         self.name = name
         self.subscription = subscription
+        self.address = address
         self.delivered = 0
         self.dropped_records = 0
+        self.problem = ""
         self._telemetry = telemetry
         self._settings = settings
-        self._buffer: list[bytes] = []
+        self._host_clock = host_clock
+        self._buffer: list[_Item] = []
         self._bytes = 0
         self._first = 0.0
-        self._sealed: list[bytes] | None = None
+        self._sealed: list[_Item] | None = None
         self._dropped = [0, 0]
         self._reason = _TOO_SLOW
         self._tellable = False
-        self._flushing = False
+        # How many events were taken in, how many of these are gone, and up to which one to send without waiting.
+        self._taken = self._gone = self._flush_to = 0
         self._wake = anyio.Event()
         self._idle = anyio.Event()
 
     def add(self, event: Event, *, unbounded: bool = False) -> None:
         """Buffer an event if its type is wanted; never blocks, drops and counts when full."""
-        if self.subscription.api == "telemetry":
-            self._add(event, unbounded=unbounded)
+        if self.subscription.api == "telemetry" or event.raw is not None:
+            if event.type != _LOGS_SUBSCRIPTION:
+                self._add(event, unbounded=unbounded)
             return
         for type_, record in as_logs(event.type, event.record, self.subscription.schema_version):
             self._add(evolve(event, type=type_, record=record), unbounded=unbounded)
 
     def _add(self, event: Event, *, unbounded: bool) -> None:
-        if event.category not in self.subscription.types:
+        if event.category in TYPES and event.category not in self.subscription.types:
             return
-        if event.type != _DROPPED:
+        if event.type != DROPPED:
             self._tellable = True
-        encoded = event.encode(self.subscription.schema_version)
+        encoded = event.encode(self.subscription.schema_version, host=self._host_clock)
         if not unbounded and self._full():
             if self._sealed is not None:
                 self._drop(1, len(encoded), _TOO_SLOW)
@@ -113,9 +120,10 @@ class Subscriber:
         if not self._buffer:
             self._first = anyio.current_time()
             self._wake.set()
-        self._buffer.append(encoded)
+        self._buffer.append((encoded, event.who == self.name))
         self._bytes += len(encoded)
-        if self._full() or self._flushing:
+        self._taken += 1
+        if self._full():
             self._wake.set()
 
     def _full(self) -> bool:
@@ -133,17 +141,25 @@ class Subscriber:
         if self._dropped[0] and self._tellable:
             (records, size), self._dropped, self._tellable = self._dropped, [0, 0], False
             lost = {"reason": self._reason, "droppedRecords": records, "droppedBytes": size}
-            self._telemetry.emit(_DROPPED, lost)
+            self._telemetry.emit(DROPPED, lost)
 
     def _seal(self) -> None:
         self._sealed, self._buffer, self._bytes = self._buffer, [], 0
 
+    @property
+    def undelivered(self) -> int:
+        """Events that wait or were dropped."""
+        return self._taken - self._gone + self.dropped_records
+
     async def flush(self, within: float) -> None:
-        """Send what is buffered, without waiting for more, for so many seconds at most."""
-        self._flushing = True
+        """Send what is buffered now, without waiting for more, for so many seconds at most.
+
+        What comes later is buffered as ever: an extension that writes on each delivery would else be fed line by line.
+        """
+        self._flush_to = self._taken
         self._wake.set()
         with anyio.move_on_after(within):
-            while self._buffer or self._sealed is not None:
+            while self._gone < self._flush_to:
                 self._idle = anyio.Event()
                 await self._idle.wait()
 
@@ -156,7 +172,7 @@ class Subscriber:
             limits=limits,
             verify=False,  # noqa: S501 - no TLS here
         ) as client:
-            send = _TCPSender(self.subscription.port) if self._tcp else None
+            send = _TCPSender(self.address, self.subscription.port) if self._tcp else None
             try:
                 while True:
                     await self._due()
@@ -165,6 +181,7 @@ class Subscriber:
                     batch, self._sealed = self._sealed or [], []
                     await self._send(client, send, batch)
                     self._sealed = None
+                    self._gone += len(batch)
                     self._tell_drops()
                     self._idle.set()
             finally:
@@ -178,7 +195,7 @@ class Subscriber:
     async def _due(self) -> None:
         while self._sealed is None:
             self._wake = anyio.Event()
-            if self._buffer and (self._full() or self._flushing):
+            if self._buffer and (self._full() or self._gone < self._flush_to):
                 break
             wait = None
             if self._buffer:
@@ -189,20 +206,23 @@ class Subscriber:
                 await self._wake.wait()
         await self._telemetry.thawed.wait()
 
-    async def _send(self, client: httpx.AsyncClient, tcp: _TCPSender | None, batch: list[bytes]) -> None:
-        for body in self._telemetry.tamper(self, b"[" + b",".join(batch) + b"]"):
-            problem = ""
+    async def _send(self, client: httpx.AsyncClient, tcp: _TCPSender | None, batch: list[_Item]) -> None:
+        lines = [line for line, _ in batch]
+        own_only = all(own for _, own in batch)
+        for body in self._telemetry.tamper(self, b"[" + b",".join(lines) + b"]"):
             for attempt in range(self._settings.retries + 1):
                 await self._telemetry.thawed.wait()
                 if attempt:
                     await anyio.sleep(min(1.0, self._settings.backoff * 2 ** (attempt - 1)))
-                problem = await self._attempt(client, tcp, body, batch)
-                if not problem:
+                self._telemetry.feedback.delivers(self.name, own_only=own_only)
+                self.problem = await self._attempt(client, tcp, body, lines)
+                if not self.problem:
                     break
-            if problem:
-                self._drop(len(batch), sum(map(len, batch)), f"could not send events: {problem}")
+            if self.problem:
+                self._telemetry.feedback.stimulated(self.name)  # nothing has reached it
+                self._drop(len(lines), sum(map(len, lines)), f"could not send events: {self.problem}")
                 return
-        self.delivered += len(batch)
+        self.delivered += len(lines)
 
     async def _attempt(self, client: httpx.AsyncClient, tcp: _TCPSender | None, body: bytes, batch: list[bytes]) -> str:
         started = anyio.current_time()
@@ -214,7 +234,7 @@ class Subscriber:
                 digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
                 response = await client.request(
                     self.subscription.method,
-                    f"http://127.0.0.1:{self.subscription.port}{self.subscription.path}",
+                    f"http://{self.address}:{self.subscription.port}{self.subscription.path}",
                     content=body,
                     headers={"content-type": "application/json", "sequence-id": digest},
                 )
@@ -240,13 +260,13 @@ class Subscriber:
 class _TCPSender:
     """One connection, opened at the first batch and again after it broke."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, address: str, port: int) -> None:
+        self._address, self._port = address, port
         self._stream: anyio.abc.SocketStream | None = None
 
     async def send(self, data: bytes) -> None:
         if self._stream is None:
-            self._stream = await anyio.connect_tcp("127.0.0.1", self._port)
+            self._stream = await anyio.connect_tcp(self._address, self._port)
         try:
             await self._stream.send(data)
         except BaseException:  # cut off half-way, the connection is of no more use
@@ -258,53 +278,3 @@ class _TCPSender:
             stream, self._stream = self._stream, None
             with anyio.CancelScope(shield=True):
                 await anyio.aclose_forcefully(stream)
-
-
-@final
-class Telemetry:
-    """All events of one environment, and who gets them."""
-
-    def __init__(self, record: Record, clock: Clock) -> None:
-        self.record = record
-        self.thawed = anyio.Event()
-        self.thawed.set()
-        self.open = True
-        self.subscribers: dict[str, Subscriber] = {}
-        self.tamper: Callable[[Subscriber, bytes], tuple[bytes, ...]] = lambda _, body: (body,)
-        self._clock = clock
-        self._history: deque[Event] = deque(maxlen=_HISTORY)
-
-    def emit(self, type_: str, record: Any, *, line: str | None = None, who: str = "platform") -> None:
-        """Create an event now and hand it to each subscriber; never blocks."""
-        event = Event(time=Clock.format(self._clock.time()), type=type_, record=record, line=line)
-        self.record.add("event", who, type_, record=record)
-        if self.open:
-            self._history.append(event)
-        for subscriber in self.subscribers.values():
-            subscriber.add(event, unbounded=type_ == _DROPPED)
-
-    def subscribe(self, name: str, subscription: Subscription, settings: DeliverySettings) -> Subscriber:
-        """Add a subscriber; what happened so far is replayed to it first."""
-        subscriber = Subscriber(name, subscription, telemetry=self, settings=settings)
-        for event in self._history:
-            subscriber.add(event, unbounded=True)
-        self.subscribers[name] = subscriber
-        kind = "telemetry" if subscription.api == "telemetry" else "logs"
-        self.emit(
-            f"platform.{kind}Subscription",
-            {"name": name, "state": "Subscribed", "types": list(subscription.types)},
-        )
-        return subscriber
-
-    def close(self) -> None:
-        """Take no more subscriptions; the history has served."""
-        self.open = False
-        self._history.clear()
-
-    def freeze(self) -> None:
-        """Withhold delivery until `thaw`."""
-        self.thawed = anyio.Event()
-
-    def thaw(self) -> None:
-        """Resume delivery."""
-        self.thawed.set()

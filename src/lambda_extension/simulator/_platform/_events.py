@@ -33,15 +33,26 @@ def start(settings: Settings, invocation: Invocation) -> dict[str, Any]:
     if settings.managed:
         record["functionArn"] = settings.about.arn
     elif invocation.trace_header is not None:
-        record["tracing"] = {"type": _TRACE, "value": invocation.trace_header}
+        record["tracing"] = _tracing(invocation)
     return record
 
 
-def invoke_event(settings: Settings, invocation: Invocation) -> dict[str, Any]:
-    """Make the INVOKE event."""
+def _tracing(invocation: Invocation) -> dict[str, Any]:
+    span = {} if invocation.span_id is None else {"spanId": invocation.span_id}
+    return {**span, "type": _TRACE, "value": invocation.trace_header}
+
+
+def invoke_event(settings: Settings, invocation: Invocation, *, host: bool) -> dict[str, Any]:
+    """Make the INVOKE event.
+
+    Args:
+        settings: Of the simulation.
+        invocation: Which one.
+        host: Whether it is for a real process, which has the host's clock.
+    """
     event: dict[str, Any] = {
         "eventType": "INVOKE",
-        "deadlineMs": invocation.deadline_ms,
+        "deadlineMs": invocation.host_deadline_ms if host else invocation.deadline_ms,
         "requestId": invocation.request_id,
         "invokedFunctionArn": settings.about.arn,
     }
@@ -54,8 +65,10 @@ def runtime_done(invocation: Invocation) -> dict[str, Any]:
     """Make the record of platform.runtimeDone of a runtime that has asked for the next invocation."""
     took = invocation.runtime_done - invocation.started
     answered = invocation.answered - invocation.started
+    traced = {} if invocation.trace_header is None else {"tracing": _tracing(invocation)}
     return ending(
         invocation,
+        **traced,
         metrics={"durationMs": round(took * 1000, 3), "producedBytes": len(invocation.response)},
         spans=[
             _span("responseLatency", invocation.started, answered),
@@ -81,7 +94,8 @@ def report(
     metrics |= {
         "billedDurationMs": math.ceil(took),
         "memorySizeMB": settings.memory_mb,
-        "maxMemoryUsedMB": min(memory_mb, settings.memory_mb),
+        # Who was killed for want of memory had used all of it.
+        "maxMemoryUsedMB": settings.memory_mb if invocation.out_of_memory else min(memory_mb, settings.memory_mb),
     }
     if init_duration_ms is not None:
         metrics["initDurationMs"] = round(init_duration_ms, 3)
@@ -89,7 +103,7 @@ def report(
     spans = [_span("extensionOverhead", done, invocation.finished - done)]
     record = ending(invocation, metrics=metrics, spans=spans)
     if invocation.trace_header is not None:
-        record["tracing"] = {"type": _TRACE, "value": invocation.trace_header}
+        record["tracing"] = _tracing(invocation)
     return record
 
 

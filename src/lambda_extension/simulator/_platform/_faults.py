@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from collections.abc import Collection, Iterable
+from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
-__all__ = ["ClockJump", "DeliveryFault", "Fault", "Flood", "KillFault", "RouteFault"]
+__all__ = [
+    "ROUTES",
+    "ClockJump",
+    "DeliveryFault",
+    "EventFault",
+    "Fault",
+    "Flood",
+    "KillFault",
+    "OutOfMemory",
+    "RouteFault",
+    "check_faults",
+]
+
+ROUTES: Final = ("register", "next", "init-error", "exit-error", "telemetry", "logs", "runtime-next")
 
 
 @frozen(kw_only=True)
@@ -35,6 +49,29 @@ class DeliveryFault:
 
 
 @frozen(kw_only=True)
+class EventFault:
+    """Suppress telemetry events of one type, or delay them by `seconds`; `nth` from 1, `None` for all.
+
+    An event that is delayed keeps the time at which it was created.
+
+    Attributes:
+        type: As the event says it: `platform.runtimeDone`, `function`.
+    """
+
+    type: str
+    action: Literal["suppress", "delay"] = "suppress"
+    seconds: float = 0.0
+    nth: int | None = None
+
+
+@frozen(kw_only=True)
+class OutOfMemory:
+    """Let the function use up its memory during the `nth` invocation: the kernel kills the runtime, as on Lambda."""
+
+    nth: int | None = 1
+
+
+@frozen(kw_only=True)
 class KillFault:
     """Kill a participant (`runtime` or an extension's name) at the start of `init`, `invoke` or `shutdown`."""
 
@@ -45,7 +82,7 @@ class KillFault:
 
 @frozen(kw_only=True)
 class ClockJump:
-    """Move the clock by `seconds` at the start of the `nth` invocation."""
+    """Move the clock of who runs in this process by `seconds` at the start of the `nth` invocation."""
 
     seconds: float
     nth: int = 1
@@ -60,4 +97,23 @@ class Flood:
     nth: int | None = 1
 
 
-Fault: TypeAlias = RouteFault | DeliveryFault | KillFault | ClockJump | Flood
+Fault: TypeAlias = RouteFault | DeliveryFault | EventFault | OutOfMemory | KillFault | ClockJump | Flood
+
+
+def check_faults(faults: Iterable[Fault], extensions: Collection[str]) -> None:
+    """Look for what nobody has.
+
+    Args:
+        faults: What is to go wrong.
+        extensions: Names of the extensions.
+
+    Raises:
+        ValueError: A fault is for a participant or a route that there is not.
+    """
+    for fault in faults:
+        if isinstance(fault, KillFault) and fault.participant not in {"runtime", *extensions}:
+            message = f"nobody is called {fault.participant!r} here; there are {', '.join(['runtime', *extensions])}"
+            raise ValueError(message)
+        if isinstance(fault, RouteFault) and fault.route not in ROUTES:
+            message = f"{fault.route!r} is no route; there are {', '.join(ROUTES)}"
+            raise ValueError(message)

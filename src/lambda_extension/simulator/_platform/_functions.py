@@ -6,11 +6,11 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 from attrs import field, frozen
 
-__all__ = ["ExtensionSpec", "FunctionContext", "ScriptedFunction", "function_argv"]
+__all__ = ["ExtensionSpec", "FunctionContext", "Script", "ScriptedFunction", "function_argv"]
 
 
 @frozen(kw_only=True)
@@ -27,7 +27,8 @@ class ScriptedFunction:
         init_error_type: Fail init with this error type.
         never_answers: Wait for the time-out.
         exit_code: Exit instead of answering; 137 is what running out of memory looks like.
-        then: Behaviours of the following invocations, the last one for all that remain.
+        then: Behaviours of the following invocations, the last one for all that remain; an init that fails counts as
+            one. A reset does not begin again.
     """
 
     latency: float = 0.0
@@ -45,6 +46,26 @@ class ScriptedFunction:
         """Return the behaviour of invocation `number`, counted from 0."""
         steps = (self, *self.then)
         return steps[min(number, len(steps) - 1)]
+
+
+@final
+class Script:
+    """Where a scripted function is in its script, whatever happens to its environment."""
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+        self._turns = 0
+
+    def coming(self) -> ScriptedFunction:
+        """Return the behaviour of the next turn."""
+        scripted: ScriptedFunction = self._function
+        return scripted.turn(self._turns)
+
+    def take(self) -> ScriptedFunction:
+        """Return the behaviour of the next turn, and go on."""
+        turn = self.coming()
+        self._turns += 1
+        return turn
 
 
 @frozen(kw_only=True)
@@ -89,8 +110,8 @@ class ExtensionSpec:
         return Path(self.argv[0]).name
 
 
-def function_argv(function: Any) -> tuple[list[str], str]:
-    """Return the command line and the handler string of a function that is a process.
+def function_argv(function: Any) -> tuple[list[str], str | None]:
+    """Return the command line of a function that is a process, and the handler that it is told if it is a Python one.
 
     Raises:
         ModuleNotFoundError: A Python handler is asked for and awslambdaric is not installed.
@@ -102,5 +123,5 @@ def function_argv(function: Any) -> tuple[list[str], str]:
         handler = function.replace(":", ".")
         return [sys.executable, "-m", "awslambdaric", handler], handler
     if isinstance(function, (str, Path)):
-        return [str(Path(function).absolute())], "handler"
-    return [str(part) for part in function], "handler"
+        return [str(Path(function).absolute())], None
+    return [str(part) for part in function], None

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import final
 
 import anyio
 import anyio.abc
 
 from lambda_extension.simulator._platform._delivery import Subscriber
-from lambda_extension.simulator._platform._faults import ClockJump, DeliveryFault, Fault, Flood, KillFault
+from lambda_extension.simulator._platform._faults import (
+    ClockJump,
+    DeliveryFault,
+    EventFault,
+    Fault,
+    Flood,
+    KillFault,
+    OutOfMemory,
+)
 from lambda_extension.simulator._platform._sandbox import Sandbox
 from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._record import Record
@@ -24,6 +33,7 @@ class Injector:
     def __init__(self, faults: Sequence[Fault], *, clock: Clock, record: Record, tasks: anyio.abc.TaskGroup) -> None:
         self._faults, self._clock, self._record, self._tasks = faults, clock, record, tasks
         self._batches = 0
+        self._events: Counter[str] = Counter()
 
     def jump(self, invocation: int) -> None:
         """Move the clock where the invocation of that number is to begin with a jump."""
@@ -41,7 +51,33 @@ class Injector:
             target = sandbox.runtime if runtime else sandbox.participants.get(fault.participant)
             if target is not None:
                 self._record.add("fault", fault.participant, "kill", phase=phase)
-                target.kill()
+                target.kill(excused=True)
+
+    def starve(self, invocation: int, sandbox: Sandbox) -> None:
+        """Let the runtime die for want of memory in the invocation of that number."""
+        for fault in self._faults:
+            if isinstance(fault, OutOfMemory) and fault.nth in (None, invocation) and sandbox.runtime is not None:
+                self._record.add("fault", "runtime", "out-of-memory")
+                sandbox.runtime.starved = True
+                sandbox.runtime.kill(excused=True)
+
+    def intercept(self, type_: str, hand_on: Callable[[], None]) -> bool:
+        """Suppress or delay an event; return whether that was done."""
+        self._events[type_] += 1
+        for fault in self._faults:
+            if not isinstance(fault, EventFault) or fault.type != type_:
+                continue
+            if fault.nth not in (None, self._events[type_]):
+                continue
+            self._record.add("fault", "platform", fault.action, event=type_)
+            if fault.action == "delay":
+                self._tasks.start_soon(self._delay, fault.seconds, hand_on, name=f"delay of {type_}")
+            return True
+        return False
+
+    async def _delay(self, seconds: float, hand_on: Callable[[], None]) -> None:
+        await anyio.sleep(seconds)
+        hand_on()
 
     def flood(self, invocation: int, sandbox: Sandbox) -> None:
         """Let the function log much during the invocation of that number."""

@@ -7,36 +7,23 @@ from typing import Any, Final, final
 
 import anyio
 import anyio.abc
-from attrs import field, frozen
 
+from lambda_extension.simulator._platform._ending import ShutdownReport, end
 from lambda_extension.simulator._platform._events import ending, instance, invoke_event, report, runtime_done, start
+from lambda_extension.simulator._platform._functions import Script
 from lambda_extension.simulator._platform._injection import Injector
 from lambda_extension.simulator._platform._participants import Invocation, max_memory_mb
 from lambda_extension.simulator._platform._sandbox import Sandbox
+from lambda_extension.simulator._platform._surroundings import Surroundings
+from lambda_extension.simulator._platform._tracing import new_span_id, new_trace_header
 from lambda_extension.simulator._settings import Settings
 from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._record import Record
 
-__all__ = ["Platform", "ShutdownReport"]
+__all__ = ["Platform"]
 
-_FLUSH_LIMIT: Final = 1.0
 _RESTORE_LIMIT: Final = 10.0
-
-
-@frozen(kw_only=True)
-class ShutdownReport:
-    """How an environment ended; milliseconds.
-
-    Attributes:
-        late: Participants that lived past the deadline and were killed.
-        exit_codes: By participant; negative is the signal's number.
-    """
-
-    reason: str
-    budget_ms: float
-    used_ms: float
-    exit_codes: dict[str, int | None] = field(factory=dict)
-    late: tuple[str, ...] = ()
+_OUT_OF_MEMORY: Final = "Runtime.OutOfMemory"
 
 
 @final
@@ -44,10 +31,19 @@ class Platform:
     """Orchestrates environments: one at a time, a new one after a reset."""
 
     def __init__(
-        self, settings: Settings, *, clock: Clock, record: Record, tasks: anyio.abc.TaskGroup, api: str
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        record: Record,
+        tasks: anyio.abc.TaskGroup,
+        api: str,
+        surroundings: Surroundings,
     ) -> None:
         self.settings, self.clock, self.record = settings, clock, record
-        self._tasks, self._api = tasks, api
+        self._tasks, self._api, self._surroundings = tasks, api, surroundings
+        # A script goes on whatever happens to the environment.
+        self._script = Script(settings.function)
         self._injector = Injector(settings.faults, clock=clock, record=record, tasks=tasks)
         self.sandbox: Sandbox | None = None
         self.ending: Sandbox | None = None
@@ -80,8 +76,17 @@ class Platform:
                 await self._discard("failure")
 
     async def _init(self, phase: str, limit: float) -> bool:
-        sandbox = Sandbox(self.settings, clock=self.clock, record=self.record, tasks=self._tasks, api=self._api)
+        sandbox = Sandbox(
+            self.settings,
+            clock=self.clock,
+            record=self.record,
+            tasks=self._tasks,
+            api=self._api,
+            surroundings=self._surroundings,
+            script=self._script,
+        )
         sandbox.telemetry.tamper = self._injector.tamper
+        sandbox.telemetry.intercept = self._injector.intercept
         self.sandbox = sandbox
         self._inits += 1
         self.record.add("phase", "platform", "init-start", phase=phase)
@@ -98,7 +103,8 @@ class Platform:
         if status == "success":
             self.init_duration_ms = took
             return True
-        self._blame(sandbox, status)
+        if status == "timeout":
+            sandbox.verdicts.init_timed_out(sandbox.table.extensions.values())
         self.init_error_type = sandbox.fatal
         await sandbox.wait_failed()
         await sandbox.kill()
@@ -139,18 +145,6 @@ class Platform:
         sandbox.telemetry.close()
         self.record.add("phase", "platform", "init-end", status=status, took_ms=took, **failure)
 
-    def _blame(self, sandbox: Sandbox, status: str) -> None:
-        if status != "timeout":
-            return
-        for item in sandbox.table.extensions.values():
-            if item.state == "Started":
-                message, fix = "It never registered.", "POST /2020-01-01/extension/register at start."
-            elif not item.asked_next:
-                message, fix = "It never asked for next, so init timed out.", "GET event/next after init."
-            else:
-                continue
-            self.record.finding(item.name, "never-calls-next", message, fix=fix)
-
     # -- invoke
 
     async def invoke(self, invocation: Invocation) -> None:
@@ -168,6 +162,11 @@ class Platform:
         self._injector.jump(self._invocations)
         invocation.started = self.clock.time()
         invocation.deadline_ms = int((invocation.started + invocation.timeout) * 1000)
+        invocation.host_deadline_ms = int((self.clock.host_time() + invocation.timeout) * 1000)
+        if invocation.trace_header is None and self.settings.tracing:
+            invocation.trace_header = new_trace_header()
+        if invocation.trace_header is not None and "Sampled=0" not in invocation.trace_header:
+            invocation.span_id = new_span_id()
         self.record.add("phase", "platform", "invoke-start", request_id=invocation.request_id)
 
     async def _invoke(self, invocation: Invocation) -> None:
@@ -195,14 +194,15 @@ class Platform:
     def _hand_out(self, sandbox: Sandbox, invocation: Invocation) -> None:
         sandbox.active[invocation.request_id] = invocation
         sandbox.telemetry.emit("platform.start", start(self.settings, invocation))
-        event = invoke_event(self.settings, invocation)
         for item in sandbox.table.extensions.values():
             if "INVOKE" in item.events:
+                event = invoke_event(self.settings, invocation, host=sandbox.has_host_clock(item.name))
                 sandbox.boxes[item.name].put(event)
                 # From here it must come back by itself: delivery is only a matter of scheduling.
                 item.asked_next = False
         sandbox.runtime_box.put(invocation)
         self._injector.kill("invoke", self._invocations, sandbox)
+        self._injector.starve(self._invocations, sandbox)
         self._injector.flood(self._invocations, sandbox)
 
     async def _await_end(self, sandbox: Sandbox, invocation: Invocation) -> None:
@@ -222,17 +222,13 @@ class Platform:
         ]
         if sandbox.fatal is not None:
             invocation.error_type = sandbox.fatal
-            runtime = sandbox.fatal.startswith("Runtime.")
-            invocation.status = "failure" if runtime else "error"
+            invocation.out_of_memory = sandbox.fatal == _OUT_OF_MEMORY
+            failure = sandbox.fatal.startswith("Runtime.") and not invocation.out_of_memory
+            invocation.status = "failure" if failure else "error"
         elif not invocation.runtime_done or late:
             invocation.status, invocation.error_type = "timeout", "Sandbox.Timeout"
             for name in late if invocation.runtime_done else ():
-                self.record.finding(
-                    name,
-                    "exceeds-deadline",
-                    "It did not ask for next before the function's deadline, so the invocation timed out.",
-                    fix="Finish the work of an invocation before its deadlineMs, then ask for next.",
-                )
+                sandbox.verdicts.exceeds_deadline(name)
         if not invocation.runtime_done:
             sandbox.telemetry.emit("platform.runtimeDone", ending(invocation))
 
@@ -262,9 +258,9 @@ class Platform:
             "invoke-end",
             request_id=invocation.request_id,
             status=invocation.status,
+            error_type=invocation.error_type,
             took_ms=(invocation.finished - invocation.started) * 1000,
         )
-        invocation.responded.set()
         invocation.reported.set()
 
     async def _invoke_managed(self, invocation: Invocation) -> None:
@@ -278,7 +274,8 @@ class Platform:
             await sandbox.until(lambda: invocation.answered > 0 and not sandbox.dying())
         if not invocation.answered:
             fatal = sandbox.failure()
-            invocation.status = "timeout" if fatal is None else "failure"
+            invocation.out_of_memory = fatal == _OUT_OF_MEMORY
+            invocation.status = "timeout" if fatal is None else "error" if invocation.out_of_memory else "failure"
             invocation.error_type = fatal or "Sandbox.Timedout"
         self._report(sandbox, invocation, cold=False)
 
@@ -333,7 +330,7 @@ class Platform:
     async def _discard(self, reason: str) -> None:
         sandbox, self.sandbox = self.sandbox, None
         if sandbox is not None:
-            await self._shut_down(sandbox, reason)
+            await self._end(sandbox, reason)
 
     async def shut_down(self, reason: str) -> ShutdownReport:
         """End the environment within its budget; killing what is late.
@@ -346,74 +343,14 @@ class Platform:
             sandbox, self.sandbox = self.sandbox, None
             if sandbox is None:
                 return self._last_report or ShutdownReport(reason=reason, budget_ms=0.0, used_ms=0.0)
-            return await self._shut_down(sandbox, reason)
+            return await self._end(sandbox, reason)
 
-    async def _shut_down(self, sandbox: Sandbox, reason: str) -> ShutdownReport:
+    async def _end(self, sandbox: Sandbox, reason: str) -> ShutdownReport:
         self.ending = sandbox
-        extensions = sandbox.table.extensions.values()
-        external = any(item.external for item in extensions)
-        budget = 2.0 if external else 0.5 if extensions else 0.0
-        started, now = anyio.current_time(), self.clock.time()
-        deadline_ms = int((now + budget) * 1000)
-        sandbox.closing = True
         self._shutdowns += 1
-        self.record.add("phase", "platform", "shutdown-start", reason=reason, budget_ms=budget * 1000)
-        self._injector.kill("shutdown", self._shutdowns, sandbox)
-        await sandbox.wait_failed()
-        await self._end_runtime(sandbox, 0.3 if external else budget)
-        await self._flush(sandbox.telemetry.subscribers.values(), started + budget)
-        event = {"eventType": "SHUTDOWN", "deadlineMs": deadline_ms, "shutdownReason": reason}
-        for item in extensions:
-            participant = sandbox.participants.get(item.name)
-            if participant is None:
-                continue
-            if "SHUTDOWN" in item.events and item.state in {"Registered", "Ready", "Running"}:
-                sandbox.boxes[item.name].put(event)
-            else:
-                participant.kill()
-        with anyio.CancelScope(deadline=started + budget):
-            while any(not item.done for item in sandbox.participants.values()):
-                await sandbox.changed()
-        late = tuple(item.name for item in sandbox.participants.values() if not item.done and not item.killed)
-        for name in late:
-            self.record.finding(
-                name,
-                "late-at-shutdown",
-                f"It still ran at the end of the {budget * 1000:.0f} ms of shutdown and was killed.",
-                fix="Flush within deadlineMs less a margin of 200 ms, then exit.",
-            )
-        used = (anyio.current_time() - started) * 1000
-        await sandbox.kill()
-        everyone = [*sandbox.participants.values(), *([sandbox.runtime] if sandbox.runtime else [])]
-        ended = ShutdownReport(
-            reason=reason,
-            budget_ms=budget * 1000,
-            used_ms=used,
-            exit_codes={item.name: item.exit_code for item in everyone},
-            late=late,
-        )
-        self._last_report = ended
-        self.record.add("phase", "platform", "shutdown-end", reason=reason, used_ms=used, late=late)
-        return ended
-
-    async def _end_runtime(self, sandbox: Sandbox, slice_: float) -> None:
-        runtime = sandbox.runtime
-        assert runtime is not None  # init has succeeded
-        if slice_:
-            runtime.signal(signal.SIGTERM)
-            with anyio.move_on_after(slice_):
-                while not runtime.done:
-                    await sandbox.changed()
-        runtime.kill()
-        with anyio.move_on_after(1.0):
-            while not runtime.done:
-                await sandbox.changed()
-
-    async def _flush(self, subscribers: Any, deadline: float) -> None:
-        limit = min(_FLUSH_LIMIT, max(0.0, deadline - anyio.current_time()))
-        async with anyio.create_task_group() as tasks:
-            for subscriber in subscribers:
-                tasks.start_soon(subscriber.flush, limit)
+        number = self._shutdowns
+        self._last_report = await end(sandbox, reason, lambda: self._injector.kill("shutdown", number, sandbox))
+        return self._last_report
 
     async def kill(self) -> None:
         """End everything at once."""

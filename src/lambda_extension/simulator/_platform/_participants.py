@@ -56,14 +56,27 @@ class Mailbox:
 
 @define(eq=False, kw_only=True)
 class Participant:
-    """The runtime or an extension: a process, or a task of this process."""
+    """The runtime or an extension: a process, or a task of this process.
+
+    Attributes:
+        name: `runtime`, or the extension's.
+        real: Whether it has a process of its own, and with it the host's clock.
+        exit_code: How it ended; negative is the signal's number.
+        done: Whether it has ended.
+        killed: Whether the platform has killed it.
+        excused: Whether it was killed through no fault of its own.
+        starved: Whether that was for want of memory.
+    """
 
     name: str
+    real: bool = False
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     process: GroupProcess | None = None
     exit_code: int | None = None
     done: bool = False
     killed: bool = False
+    excused: bool = False
+    starved: bool = False
 
     def signal(self, number: int) -> None:
         """Send a signal; a task only knows the end."""
@@ -72,10 +85,11 @@ class Participant:
         else:
             self.scope.cancel()
 
-    def kill(self) -> None:
+    def kill(self, *, excused: bool = False) -> None:
         """End it now."""
         if not self.done:
             self.killed = True
+            self.excused = self.excused or excused
             self.scope.cancel()
             self.signal(signal.SIGKILL)
 
@@ -90,7 +104,9 @@ class Invocation:
     trace_header: str | None = None
     client_context: str | None = None
     cognito_identity: str | None = None
+    span_id: str | None = None
     deadline_ms: int = 0
+    host_deadline_ms: int = 0
     started: float = 0.0
     answered: float = 0.0
     runtime_done: float = 0.0
@@ -98,8 +114,8 @@ class Invocation:
     response: bytes = b""
     status: str = "success"
     error_type: str | None = None
+    out_of_memory: bool = False
     logs: list[str] = field(factory=list)
-    responded: anyio.Event = field(factory=anyio.Event)
     reported: anyio.Event = field(factory=anyio.Event)
 
 

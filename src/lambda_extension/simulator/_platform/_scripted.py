@@ -11,7 +11,8 @@ import anyio
 
 from lambda_extension.simulator._apis._extensions import ApiError
 from lambda_extension.simulator._platform._functions import FunctionContext, ScriptedFunction
-from lambda_extension.simulator._platform._participants import Invocation
+from lambda_extension.simulator._platform._participants import Invocation, SandboxClosedError
+from lambda_extension.simulator._platform._runtime_calls import answer, runtime_next, runtime_trace_header
 
 if TYPE_CHECKING:
     from lambda_extension.simulator._platform._sandbox import Sandbox
@@ -26,14 +27,17 @@ class InProcessRuntime:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
         self._function: Any = sandbox.settings.function
+        self._script = sandbox.script
         self._exit_code: int | None = None
 
     async def __call__(self, _: Mapping[str, str]) -> None:
         function, settings = self._function, self._sandbox.settings
         if isinstance(function, ScriptedFunction):
-            await anyio.sleep(function.init_latency)
-            if function.init_error_type is not None:
-                self._sandbox.fail(function.init_error_type)
+            coming = self._script.coming()
+            await anyio.sleep(coming.init_latency)
+            if coming.init_error_type is not None:
+                self._script.take()
+                self._sandbox.fail(coming.init_error_type)
                 return
         async with anyio.create_task_group() as workers:
             for _number in range(settings.concurrency if settings.managed else 1):
@@ -41,11 +45,13 @@ class InProcessRuntime:
         raise SystemExit(self._exit_code)  # workers end for no other reason
 
     async def _work(self, scope: anyio.CancelScope) -> None:
-        number = 0
         while True:
-            invocation = await self._sandbox.runtime_next()
+            try:
+                invocation = await runtime_next(self._sandbox)
+            except SandboxClosedError:  # its end, which its being killed follows
+                return
             if isinstance(self._function, ScriptedFunction):
-                turn = self._function.turn(number)
+                turn = self._script.take()
                 await self._behave(turn, invocation)
                 if turn.exit_code is not None:
                     self._exit_code = turn.exit_code
@@ -53,7 +59,6 @@ class InProcessRuntime:
                     return
             else:
                 await self._handle(invocation)
-            number += 1
 
     async def _behave(self, turn: ScriptedFunction, invocation: Invocation) -> None:
         for line in turn.log_lines:
@@ -69,21 +74,22 @@ class InProcessRuntime:
         elif turn.response is not None:
             body = json.dumps(turn.response).encode()
         try:
-            self._sandbox.answer(invocation.request_id, body, error_type=turn.error_type)
+            answer(self._sandbox, invocation.request_id, body, error_type=turn.error_type)
         except ApiError as error:
-            self._sandbox.record.add("call", "runtime", "response", status=error.status)
+            refused = {"error_type": error.error_type, "message": error.message}
+            self._sandbox.record.add("call", "runtime", "response", status=error.status, **refused)
 
     async def _handle(self, invocation: Invocation) -> None:
         context = FunctionContext(
             request_id=invocation.request_id,
             deadline_ms=invocation.deadline_ms,
             invoked_function_arn=self._sandbox.settings.about.arn,
-            trace_header=invocation.trace_header,
+            trace_header=runtime_trace_header(invocation),
             log=functools.partial(self._sandbox.output, "runtime"),
         )
         try:
-            answer = await self._function(json.loads(invocation.payload), context)
-            self._sandbox.answer(invocation.request_id, json.dumps(answer).encode())
+            value = await self._function(json.loads(invocation.payload), context)
+            answer(self._sandbox, invocation.request_id, json.dumps(value).encode())
         except Exception as error:  # noqa: BLE001 - the function's own failure is its answer
             body = {"errorMessage": str(error), "errorType": type(error).__name__}
-            self._sandbox.answer(invocation.request_id, json.dumps(body).encode(), error_type=type(error).__name__)
+            answer(self._sandbox, invocation.request_id, json.dumps(body).encode(), error_type=type(error).__name__)

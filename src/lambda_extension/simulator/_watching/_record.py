@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, final
+from typing import Any, Final, Literal, TypeAlias, final
 
 import anyio
 from attrs import field, frozen
 
 from lambda_extension.simulator._watching._clock import Clock
 
-__all__ = ["Entry", "Finding", "Record"]
+__all__ = ["Entry", "Finding", "Level", "Record"]
+
+Level: TypeAlias = Literal["error", "warning", "note"]
+
+_RULING: Final = re.compile(r"[\W_]*")
 
 
 @frozen(kw_only=True)
@@ -35,12 +40,23 @@ class Entry:
 
 @frozen(kw_only=True)
 class Finding:
-    """A rule that an extension broke: one sentence, and what to do about it."""
+    """A rule that a participant broke: one sentence, and what to do about it.
+
+    Attributes:
+        who: The participant.
+        rule: Short name of the rule.
+        message: What was seen.
+        fix: What to do about it.
+        level: `error`, it fails on Lambda; `warning`, it costs something or may fail; `note`, good to know.
+        output: The last line of the participant's output that says something, where that explains the finding.
+    """
 
     who: str
     rule: str
     message: str
     fix: str
+    level: Level = "error"
+    output: str | None = None
 
 
 @final
@@ -61,6 +77,7 @@ class Record:
         self.counts: Counter[tuple[str, str]] = Counter()
         self.discarded: int = 0
         self.findings: list[Finding] = []
+        self._words: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(tuple(self._entries))
@@ -73,6 +90,8 @@ class Record:
         if len(self._entries) == self._entries.maxlen:
             self.discarded += 1
         self.counts[kind, what] += 1
+        if kind == "output" and not _RULING.fullmatch(detail["text"]):
+            self._words[who] = detail["text"]
         entry = Entry(time=self._clock.time(), kind=kind, who=who, what=what, detail=detail)
         self._entries.append(entry)
         if self._watch is not None:
@@ -93,12 +112,19 @@ class Record:
         """Return the telemetry records emitted, of one type or of all, oldest first."""
         return [entry.detail["record"] for entry in self.find("event", type_)]
 
-    def finding(self, who: str, rule: str, message: str, *, fix: str) -> None:
+    def last_words(self, who: str) -> str | None:
+        """Return the last line that a participant wrote, other than rulings such as `+-----`, without its frame."""
+        words = self._words.get(who)
+        return None if words is None else words.strip().removeprefix("|").strip()
+
+    def finding(
+        self, who: str, rule: str, message: str, *, fix: str, level: Level = "error", output: str | None = None
+    ) -> None:
         """Note a broken rule, once per participant and rule."""
         if any(known.who == who and known.rule == rule for known in self.findings):
             return
-        self.findings.append(Finding(who=who, rule=rule, message=message, fix=fix))
-        self.add("finding", who, rule, message=message, fix=fix)
+        self.findings.append(Finding(who=who, rule=rule, message=message, fix=fix, level=level, output=output))
+        self.add("finding", who, rule, message=message, fix=fix, level=level)
 
     async def wait_for(self, predicate: Callable[[Record], bool], *, within: float = 5.0) -> None:
         """Block until `predicate(record)` holds; it is asked again after each new entry.
