@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # The limit of a flush in the background is counted in waits of this many seconds.
 _SLICE = 1.0
+# How long a flush that was cut off may take to end.
+_ENDING = INVOCATION_MARGIN / 2
 # How often a policy may tick at most, and how long it is left alone at most.
 _FASTEST_TICK = 0.05
 _SLOWEST_TICK = 1.0
@@ -75,7 +77,7 @@ class FlushLoop:
         if not await self._ends(number, until) and self._begun == number:
             # Given the time to end, too: the invocation is not let go with half of a flush in it.
             self._scope.cancel()
-            await self._ends(number, until + INVOCATION_MARGIN / 2)
+            await self._ends(number, until + _ENDING)
 
     async def last(self, *, cut_at: float, until: float) -> None:
         """Flush for the last time; `run` returns.
@@ -88,7 +90,7 @@ class FlushLoop:
         self._asked.ring()
         if not await self._ends(self._begun, cut_at):
             self._scope.cancel()
-            await self._ends(self._begun, until)
+            await self._ends(self._begun, max(until, anyio.current_time() + _ENDING))
         if self._ended == self._begun:
             await self._flush_once(until)
 
