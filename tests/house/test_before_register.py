@@ -1,0 +1,58 @@
+"""What each entry point has imported when it registers, since the function's runtime starts only then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+# Looks at the modules at the first connection, which is that of register, and ends there.
+LOOK = """
+import os, sys
+def look(event, _):
+    if event == "socket.connect":
+        print(*sys.modules, flush=True)
+        os._exit(0)
+sys.addaudithook(look)
+"""
+MAIN = """
+import anyio
+async def main():
+    {}
+anyio.run(main, backend={!r})
+"""
+MINE = """
+class Mine:
+    async def init(self, _): pass
+"""
+PROGRAMS = {
+    "open_extension": "from lambda_extension import open_extension|async with open_extension(): pass",
+    "open_telemetry": "from lambda_extension import open_telemetry|async with open_telemetry(): pass",
+    "run": f"from lambda_extension import run{MINE}|await run(Mine())",
+    "run_telemetry": f"from lambda_extension import run_telemetry{MINE}|await run_telemetry(Mine())",
+    # The form that the documentation recommends.
+    "delivery": "from lambda_extension import delivery, run_telemetry|"
+    "await run_telemetry(lambda: delivery.Delivery(delivery.HTTPSink('https://logs.example.com')))",
+}
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_nothing_heavy_is_imported_before_register(name: str, backend: str) -> None:
+    head, _, body = PROGRAMS[name].partition("|")
+    environment = {**os.environ, "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:1"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK + head + MAIN.format(body, backend)],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    modules = set(done.stdout.split())
+    assert "lambda_extension._api._register" in modules
+    heavy = {"msgspec", "h11", "httpx", "hypercorn", "tenacity"}
+    if backend == "asyncio":  # trio itself needs attrs
+        heavy |= {"attr", "attrs"}
+    assert not modules & heavy
