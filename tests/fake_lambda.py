@@ -26,6 +26,7 @@ class FakeLambda:
         self.port = 0
         self.waiting = anyio.Event()
         self.subscribed = anyio.Event()
+        self._called = anyio.Event()
         self._send, self._receive = anyio.create_memory_object_stream[dict[str, Any]](100)
         self.http = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
         self.poster = httpx.AsyncClient(trust_env=False, timeout=5)
@@ -42,6 +43,11 @@ class FakeLambda:
     @property
     def names(self) -> list[str]:
         return [name for name, _ in self.calls]
+
+    async def wait_called(self, route: str, times: int) -> None:
+        """Wait until a route has been called so many times in all."""
+        while self.names.count(route) < times:
+            await self._called.wait()
 
     def fail(self, route: str, *answers: httpx.Response | Exception) -> None:
         self.answers[route] = list(answers)
@@ -71,6 +77,8 @@ class FakeLambda:
         body = json.loads(request.content) if request.content else {}
         self.requests.append(request)
         self.calls.append((route, body))
+        called, self._called = self._called, anyio.Event()
+        called.set()
         planned = self.answers.get(route)
         if planned:
             answer = planned.pop(0)

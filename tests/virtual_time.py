@@ -10,6 +10,8 @@ import selectors
 from typing import Any
 
 import anyio
+import sniffio
+import trio
 import trio.testing
 
 from lambda_extension._budget import wall_clock
@@ -39,12 +41,27 @@ class _JumpingLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def jump(self, seconds: float) -> None:
+        self._jumping.now += seconds
+
 
 def backend(name: str) -> tuple[str, dict[str, Any]]:
     """Give the backend and the options of a run with a clock of its own."""
     if name == "trio":
         return "trio", {"clock": trio.testing.MockClock(autojump_threshold=0)}
     return "asyncio", {"loop_factory": _JumpingLoop}
+
+
+def freeze(seconds: float) -> None:
+    """Let time pass as in a frozen environment: nothing runs meanwhile, and then every timer is late."""
+    if sniffio.current_async_library() == "trio":
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        clock.jump(seconds)
+    else:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, _JumpingLoop)
+        loop.jump(seconds)
 
 
 def use_virtual_wall_clock() -> None:

@@ -112,6 +112,10 @@ class ExtensionSession:
         """
         return self._life.sees_ends
 
+    async def wait_shutdown(self) -> Shutdown:
+        """Wait until the environment, or this process, is about to end; for whoever works beside the iteration."""
+        return await self._life.wait_shutdown()
+
     def __aiter__(self) -> Self:
         return self
 
@@ -178,6 +182,7 @@ class Life:
                 session=self.session,
             )
         self._events, self._arrivals = anyio.create_memory_object_stream[InvokeEvent](1)
+        self._shutting_down = anyio.Event()
         self._polling = self._leaving = False
         self._passing_by = False
         self._warned = not available  # then `_listen` has said so
@@ -213,6 +218,12 @@ class Life:
     def leave(self) -> None:
         """Note that the user's block has ended: nothing is asked for any more."""
         self._leaving = True
+
+    async def wait_shutdown(self) -> Shutdown:
+        """Wait for the shutdown; see `ExtensionSession.wait_shutdown`."""
+        await self._shutting_down.wait()
+        assert self.shutdown is not None
+        return self.shutdown
 
     async def close(self) -> None:
         """Stop taking telemetry, close the streams, and say what is left over; the last line is written in any case."""
@@ -297,7 +308,8 @@ class Life:
         self.deadline = to_deadline(event.deadline_ms)
         self.shutdown = Shutdown(event=event, deadline=self.deadline - SHUTDOWN_MARGIN)
         self._tasks.cancel_scope.deadline = min(self._tasks.cancel_scope.deadline, self.shutdown.deadline)
-        # In this order: whoever iterates wakes up to a shutdown that can be seen already.
+        # In this order: whoever waits or iterates wakes up to a shutdown that can be seen already.
+        self._shutting_down.set()
         self._events.close()
         if self._listener is not None:
             catch = shutdown_phases(self.deadline).catch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, final
 
@@ -29,7 +30,8 @@ class Guard:
         self._name = name
         self._degrade = degrade
         self._wall_clock = wall_clock.get()
-        self._in_a_row = 0
+        # By method: a `process` that does well says nothing about `flush`.
+        self._in_a_row: Counter[str] = Counter()
         self._left_alone_since: float | None = None
         self._said: set[tuple[str, type[Exception]]] = set()
 
@@ -63,13 +65,13 @@ class Guard:
             self.errors += 1
             self.dropped += events
             self._say(error, what)
-            self._count_failure()
+            self._count_failure(what)
             return False
         finally:
             if not ended:
                 # Cut off at its limit: to the invocation that was held, that is as bad as an error.
-                self._count_failure()
-        self._in_a_row = 0
+                self._count_failure(what)
+        self._in_a_row[what] = 0
         return True
 
     def _is_left_alone(self) -> bool:
@@ -87,9 +89,9 @@ class Guard:
                 exc_info=error,
             )
 
-    def _count_failure(self) -> None:
-        self._in_a_row += 1
+    def _count_failure(self, what: str) -> None:
+        self._in_a_row[what] += 1
         # After the pause one failure is enough: only a success forgets those before.
-        if self._in_a_row >= _MOST_FAILURES:
+        if self._in_a_row[what] >= _MOST_FAILURES:
             self._left_alone_since = self._wall_clock()
             logger.warning("%s is left alone for %.0f s after repeated failures", self._name, DEGRADED_PAUSE)

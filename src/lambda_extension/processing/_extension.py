@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, final
 
 import anyio
 
@@ -13,7 +13,7 @@ from lambda_extension._api._enums import EventType, ShutdownReason
 from lambda_extension._budget import INVOCATION_MARGIN
 from lambda_extension._session._open import open_extension
 from lambda_extension.processing._hooks import hooks_of
-from lambda_extension.processing._lifecycle import Workers, live
+from lambda_extension.processing._lifecycle import Workers, live, phases_of
 
 if TYPE_CHECKING:
     import httpx
@@ -92,37 +92,61 @@ async def run(
         environment=environment,
         http_client=http_client,
     ) as session:
-        await live(
-            session,
-            init=functools.partial(hooks.get("init", _nothing), session.client),
-            work=functools.partial(_work, session, hooks),
-            shutdown=hooks.get("shutdown", _nothing),
-        )
+        await run_hooks(session, hooks)
+
+
+async def run_hooks(session: ExtensionSession, hooks: dict[str, Any]) -> None:
+    """Run the methods of an extension on a session, within its block, until the environment shuts down."""
+    await live(
+        session,
+        init=functools.partial(hooks.get("init", _nothing), session.client),
+        work=functools.partial(_work, session, hooks),
+        shutdown=hooks.get("shutdown", _nothing),
+    )
 
 
 async def _work(session: ExtensionSession, hooks: dict[str, Any]) -> None:
     workers = Workers()
+    handling = _Handling(session, hooks.get("handle_invoke", _nothing))
 
     async def lead() -> None:
+        workers.start(handling.watch_shutdown, name="end of the handler")
         if "background" in hooks:
             workers.start(hooks["background"], name="background")
-        await _handle_invocations(session, hooks.get("handle_invoke", _nothing))
+        await handling.run()
 
     await workers.run(lead, name="invocations")
 
 
-async def _handle_invocations(
-    session: ExtensionSession, handle_invoke: Callable[[InvokeEvent], Awaitable[object]]
-) -> None:
-    async for invocation in session:
-        with anyio.CancelScope(deadline=invocation.deadline - INVOCATION_MARGIN) as scope:
-            await handle_invoke(invocation.event)
-        if scope.cancelled_caught:
-            logger.warning(
-                "handle_invoke was cut off %.0f ms before the deadline of request %s",
-                INVOCATION_MARGIN * 1000,
-                invocation.request_id,
-            )
+@final
+class _Handling:
+    """Handles invocations, none for longer than Lambda allows."""
+
+    def __init__(self, session: ExtensionSession, handle_invoke: Callable[[InvokeEvent], Awaitable[object]]) -> None:
+        self._session = session
+        self._handle_invoke = handle_invoke
+        self._scope = anyio.CancelScope()
+
+    async def run(self) -> None:
+        async for invocation in self._session:
+            with anyio.CancelScope(deadline=invocation.deadline - INVOCATION_MARGIN) as self._scope:
+                if self._session.shutdown is not None:
+                    self._hurry()  # a signal came after the event, but before this scope
+                await self._handle_invoke(invocation.event)
+            if self._scope.cancelled_caught:
+                logger.warning(
+                    "handle_invoke of request %s was cut off, %.1f s before the invocation's deadline",
+                    invocation.request_id,
+                    invocation.deadline - anyio.current_time(),
+                )
+
+    async def watch_shutdown(self) -> None:
+        """After a signal a handler has as long as anything else before the hook."""
+        await self._session.wait_shutdown()
+        self._hurry()
+
+    def _hurry(self) -> None:
+        self._scope.deadline = min(self._scope.deadline, phases_of(self._session).flush)
 
 
 async def _nothing(*_: object) -> None:

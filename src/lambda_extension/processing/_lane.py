@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, final
 import anyio
 
 from lambda_extension._budget import CROWDED_LIMIT, INVOCATION_MARGIN, ShutdownPhases, wall_clock
+from lambda_extension._session._invocation import Invocation, ended_request
 from lambda_extension.processing._degrading import Guard
 from lambda_extension.processing._flushing import FlushLoop
 from lambda_extension.processing._policies import Action
 from lambda_extension.processing._waiting import Done, Ends
 
 if TYPE_CHECKING:
-    from lambda_extension._session._invocation import Invocation
     from lambda_extension.processing._lifecycle import Workers
     from lambda_extension.processing._policies import FlushPolicy
     from lambda_extension.telemetry import Batch, TelemetryEvent
@@ -185,6 +185,22 @@ class Lane:
 
     async def _run_background(self, background: Callable[[], Awaitable[object]]) -> None:
         await self._guard.call(background, what="background")
+
+
+def done_in(batch: Batch, now: float) -> Done:
+    """Give the requests that a batch says are done, and when they were.
+
+    Args:
+        batch: The batch.
+        now: Epoch seconds, for an event without a time, and for one from the future.
+    """
+    found = []
+    for event in batch.events:
+        request_id = ended_request(event)
+        if request_id is not None:
+            moment = event.timestamp
+            found.append((request_id, now if moment is None else min(now, moment.timestamp())))
+    return found
 
 
 def _processing(hooks: dict[str, Any]) -> Callable[[Sequence[TelemetryEvent]], Awaitable[object]]:

@@ -10,7 +10,7 @@ import anyio
 import anyio.abc
 
 from lambda_extension._api._enums import ShutdownReason
-from lambda_extension._budget import SHUTDOWN_MARGIN, error_phases, shutdown_phases
+from lambda_extension._budget import SHUTDOWN_MARGIN, ShutdownPhases, error_phases, shutdown_phases
 
 if TYPE_CHECKING:
     from lambda_extension._session._session import ExtensionSession
@@ -44,9 +44,15 @@ async def live(
             msg = "the extension failed, and so did its shutdown"
             raise ExceptionGroup(msg, [error, hook_error]) from None
         raise
-    assert session.shutdown is not None  # nothing else ends the work without an error
-    phases = shutdown_phases(session.shutdown.deadline + SHUTDOWN_MARGIN)
+    phases = phases_of(session)  # what the work has left over is the hook's
+    assert session.shutdown is not None
     await _shut_down(shutdown, session.shutdown.reason, None, phases.hook)
+
+
+def phases_of(session: ExtensionSession) -> ShutdownPhases:
+    """Share out what is left of the session's shutdown, which has begun: nothing else ends its iteration."""
+    assert session.shutdown is not None
+    return shutdown_phases(session.shutdown.deadline + SHUTDOWN_MARGIN)
 
 
 async def _shut_down(

@@ -6,16 +6,18 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, final
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, final
 
 import anyio
 
 from lambda_extension._api._enums import EventType, ShutdownReason
-from lambda_extension._budget import SHUTDOWN_MARGIN, shutdown_phases, wall_clock
+from lambda_extension._budget import wall_clock
 from lambda_extension._session._open import open_session
 from lambda_extension.processing._hooks import hooks_of
-from lambda_extension.processing._lifecycle import Workers, live, side_by_side
-from lambda_extension.processing._waiting import Ends, done_in
+from lambda_extension.processing._lifecycle import Workers, live, phases_of, side_by_side
+from lambda_extension.processing._waiting import Ends
+
+logger = logging.getLogger("lambda_extension")
 
 # Nothing else here: what an extension can do without until it has registered is imported in `_Run`.
 if TYPE_CHECKING:
@@ -28,8 +30,6 @@ if TYPE_CHECKING:
     from lambda_extension.processing._lane import Lane
     from lambda_extension.processing._policies import FlushPolicy
     from lambda_extension.telemetry import ReceiverSettings, TelemetryEvent
-
-logger = logging.getLogger("lambda_extension")
 
 
 class TelemetryProcessor:
@@ -64,6 +64,10 @@ class TelemetryProcessor:
             reason: Why; `EXTENSION_ERROR` when one of the other methods, or the platform, failed.
             error: What failed. Lambda is told of it only afterwards.
         """
+
+
+# The name of a processor, for the log, and its methods.
+NamedHooks: TypeAlias = tuple[str, dict[str, Any]]
 
 
 class RunSettings(TypedDict, total=False):
@@ -139,7 +143,8 @@ async def run_telemetry(
     if flush is not None and (isinstance(flush, type) or not callable(getattr(flush, "begin", None))):
         msg = f"flush must be a FlushPolicy, such as EndOfInvocation(), not {flush!r}"
         raise TypeError(msg)
-    processors = None if _is_factory(processor) else _checked(processor)
+    processors = None if _is_factory(processor) else checked_processors(processor)
+    degrade = on_error == "degrade"
     async with open_session(
         telemetry=telemetry,
         default_telemetry=True,
@@ -150,13 +155,35 @@ async def run_telemetry(
         runtime_api=runtime_api,
         environment=environment,
         http_client=http_client,
+        on_failed_start=None if processors is None else functools.partial(_start_failed, processors),
     ) as session:
         if processors is None:
             assert callable(processor)
             made = processor()
-            processors = _checked(await made if inspect.isawaitable(made) else made)
-        runner = _Run(session, processors, flush, degrade=on_error == "degrade")
-        await live(session, init=runner.init, work=runner.work, shutdown=runner.shutdown)
+            processors = checked_processors(await made if inspect.isawaitable(made) else made)
+        await run_processors(session, processors, flush, degrade=degrade)
+
+
+async def _start_failed(processors: list[NamedHooks], error: Exception) -> None:
+    """Give processors that were never initialised the error that kept them from it."""
+    try:
+        await _call_each(processors, "shutdown", ShutdownReason.EXTENSION_ERROR, error)
+    except Exception:
+        # Not raised: it would take the place of the error that Lambda is to be told of.
+        logger.exception("the extension could not start, and its shutdown failed too")
+
+
+async def _call_each(processors: list[NamedHooks], name: str, *args: Any) -> None:
+    """Call a method of each processor that has it, side by side."""
+    await side_by_side([functools.partial(hooks[name], *args) for _, hooks in processors if name in hooks])
+
+
+async def run_processors(
+    session: ExtensionSession, processors: list[NamedHooks], policy: FlushPolicy | None, *, degrade: bool
+) -> None:
+    """Run processors on a session, within its block, until the environment shuts down."""
+    runner = _Run(session, processors, policy, degrade=degrade)
+    await live(session, init=runner.init, work=runner.work, shutdown=runner.shutdown)
 
 
 def _is_factory(processor: object) -> bool:
@@ -169,7 +196,7 @@ def _is_factory(processor: object) -> bool:
     )
 
 
-def _checked(processor: object) -> list[tuple[str, dict[str, Any]]]:
+def checked_processors(processor: object) -> list[NamedHooks]:
     """Give the name and the methods of each processor.
 
     Raises:
@@ -201,7 +228,7 @@ class _Run:
     def __init__(
         self,
         session: ExtensionSession,
-        processors: list[tuple[str, dict[str, Any]]],
+        processors: list[NamedHooks],
         policy: FlushPolicy | None,
         *,
         degrade: bool,
@@ -209,6 +236,8 @@ class _Run:
         self._session = session
         self._processors = processors
         self._policy = policy
+        # Of the invocation that is held.
+        self._holding = anyio.CancelScope()
         self._degrade = degrade
         self._wall_clock = wall_clock.get()
         self._workers = Workers()
@@ -217,15 +246,11 @@ class _Run:
 
     async def init(self) -> None:
         """Prepare the processors side by side."""
-        registration = self._session.registration
-        await side_by_side([functools.partial(hooks["init"], registration) for hooks in self._having("init")])
+        await _call_each(self._processors, "init", self._session.registration)
 
     async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
         """Let the processors clean up, side by side."""
-        await side_by_side([functools.partial(hooks["shutdown"], reason, error) for hooks in self._having("shutdown")])
-
-    def _having(self, hook: str) -> list[dict[str, Any]]:
-        return [hooks for _, hooks in self._processors if hook in hooks]
+        await _call_each(self._processors, "shutdown", reason, error)
 
     async def work(self) -> None:
         """Run until the environment shuts down and what came has been taken in and flushed.
@@ -250,25 +275,35 @@ class _Run:
 
     async def _follow(self) -> None:
         """Answer invocations until SHUTDOWN, then take in and flush what still comes."""
+        session = self._session
         self._workers.start(self._distribute, name="telemetry")
+        self._workers.start(self._watch_shutdown, name="end of what is held")
         for lane in self._lanes:
-            lane.start(self._workers, freezes=EventType.INVOKE in self._session.registration.events)
-        sees_ends = self._sees_ends()
-        async for invocation in self._session:
-            began = anyio.current_time()
-            holds = [functools.partial(lane.hold, invocation, self._ends, sees_ends=sees_ends) for lane in self._lanes]
-            await side_by_side(holds)
-            self._release(invocation, anyio.current_time() - began)
-        assert self._session.shutdown is not None  # nothing else ends the iteration without an error
-        phases = shutdown_phases(self._session.shutdown.deadline + SHUTDOWN_MARGIN)
+            lane.start(self._workers, freezes=EventType.INVOKE in session.registration.events)
+        sees_ends = session.sees_ends
+        if not sees_ends:
+            logger.warning("without platform.runtimeDone the end of an invocation is not seen: no flush waits for it")
+        async for invocation in session:
+            await self._hold(invocation, sees_ends=sees_ends)
+        phases = phases_of(session)
         for lane in self._lanes:
             lane.flush_early()
         await side_by_side([functools.partial(lane.finish, phases) for lane in self._lanes])
 
-    def _sees_ends(self) -> bool:
-        if not self._session.sees_ends:
-            logger.warning("without platform.runtimeDone the end of an invocation is not seen: no flush waits for it")
-        return self._session.sees_ends
+    async def _watch_shutdown(self) -> None:
+        """Let go of an invocation when a signal ends it: what it waits for takes time from the shutdown."""
+        await self._session.wait_shutdown()
+        self._holding.cancel()
+
+    async def _hold(self, invocation: Invocation, *, sees_ends: bool) -> None:
+        began = anyio.current_time()
+        with anyio.CancelScope() as self._holding:
+            if self._session.shutdown is not None:
+                self._holding.cancel()  # a signal came after the event, but before this scope
+            await side_by_side(
+                [functools.partial(lane.hold, invocation, self._ends, sees_ends=sees_ends) for lane in self._lanes]
+            )
+        self._release(invocation, anyio.current_time() - began)
 
     def _release(self, invocation: Invocation, seconds: float) -> None:
         """Tell the processors how long the invocation waited for this extension alone."""
@@ -278,6 +313,9 @@ class _Run:
             lane.released(invocation.request_id, min(max(held, 0.0), seconds))
 
     async def _distribute(self) -> None:
+        """Take batches from the stream, and give each to every processor."""
+        from lambda_extension.processing._lane import done_in  # after register
+
         async for batch in self._session.telemetry.batches():
             done = done_in(batch, self._wall_clock())
             for request_id, moment in done:

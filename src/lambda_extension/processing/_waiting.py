@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TypeAlias, final
 
 import anyio
-
-if TYPE_CHECKING:
-    from lambda_extension.telemetry import Batch, TelemetryEvent
 
 # Requests that a batch says are done, and when they were, in epoch seconds.
 Done: TypeAlias = list[tuple[str, float]]
@@ -58,25 +55,3 @@ class Ends:
     def take(self, request_id: str) -> float | None:
         """Forget an invocation, and give when it ended; None when that was not seen."""
         return self._moments.pop(request_id, None)
-
-
-def done_in(batch: Batch, now: float) -> Done:
-    """Give the requests that a batch says are done, and when they were, in epoch seconds.
-
-    The type and the request id are enough, whatever else is odd: a `platform.runtimeDone` that does not have the
-    documented shape is an `UnknownEvent`, and would otherwise hold its invocation to the time-out.
-    """
-    found = []
-    for event in batch.events:
-        if event.type == "platform.runtimeDone":
-            request_id = _request_id(event)
-            if request_id is not None:
-                moment = event.timestamp
-                found.append((request_id, now if moment is None else min(now, moment.timestamp())))
-    return found
-
-
-def _request_id(event: TelemetryEvent) -> str | None:
-    record: Any = event.record
-    found = record.get("requestId") if isinstance(record, dict) else getattr(record, "request_id", None)
-    return found if isinstance(found, str) else None
