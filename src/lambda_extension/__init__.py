@@ -1,13 +1,10 @@
 """AWS Lambda extensions with structured concurrency, on trio or asyncio."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from lambda_extension._lazy import import_on_use
 
+TYPE_CHECKING = False  # as checkers know it; importing `typing` takes longer than everything that `early` needs
 if TYPE_CHECKING or not import_on_use(__name__):
-    from lambda_extension import telemetry as telemetry
+    from lambda_extension import early as early, telemetry as telemetry
     from lambda_extension._api._client import ExtensionClient as ExtensionClient
     from lambda_extension._api._enums import (
         EventType as EventType,

@@ -1,15 +1,15 @@
 """Public names that are imported when they are first used, read from the one list that a package's head has.
 
 Most of the names need attrs and msgspec, which an extension can do without until it has registered. anyio's packages do
-the same; reading the list without `ast` and `inspect` is what makes it cheap enough to stand before register.
+the same; reading the list without `ast` and `inspect` is what makes it cheap enough to stand before register. For the
+same reason nothing is imported here that is not part of a bare interpreter: `typing` alone takes several milliseconds.
 """
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Iterator
-from types import FunctionType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def import_on_use(package: str) -> bool:
@@ -36,7 +36,7 @@ def import_on_use(package: str) -> bool:
     homes = dict(_listed(source.decode()))
     names = sorted(homes)
 
-    def find(name: str) -> Any:
+    def find(name: str) -> object:
         if name not in homes:
             msg = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(msg)
@@ -44,13 +44,13 @@ def import_on_use(package: str) -> bool:
         if home == package:  # a module of the package that is itself public
             home = f"{package}.{name}"
         __import__(home)  # and not importlib.import_module, which -X importtime does not see
-        found: Any = sys.modules[home]
+        found: object = sys.modules[home]
         if home == homes[name]:
             found = getattr(found, name)
             # Tracebacks and documentation name what users import, not the private module that it lives in; but msgspec
             # looks the annotations of a struct up in that module.
             if (
-                isinstance(found, type | FunctionType)
+                isinstance(found, (type, type(import_on_use)))
                 and found.__module__.startswith(f"{package}.")
                 and not hasattr(found, "__struct_fields__")
             ):
@@ -65,7 +65,7 @@ def import_on_use(package: str) -> bool:
     return True
 
 
-def _listed(source: str) -> Iterator[tuple[str, str]]:
+def _listed(source: str) -> "Iterator[tuple[str, str]]":
     """Give each name of the list and the module that it is imported from."""
     _, _, body = source.partition("\nif TYPE_CHECKING or not import_on_use(__name__):\n")
     block = "".join(line for line in body.splitlines(keepends=True) if line.startswith((" ", "\n")))

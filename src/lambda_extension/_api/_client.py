@@ -23,14 +23,7 @@ from lambda_extension._api._models import (
     TelemetrySubscription,
     event_from_wire,
 )
-from lambda_extension._api._register import (
-    JSON,
-    REGISTER,
-    extension_name,
-    register_body,
-    register_headers,
-    wanted_events,
-)
+from lambda_extension._api._register import extension_name, take_early, wanted_events
 from lambda_extension._api._transport import Connections, Response
 from lambda_extension._budget import CALL_LIMIT, CONNECT_LIMIT
 from lambda_extension._environment import Environment
@@ -45,6 +38,7 @@ from lambda_extension._exceptions import (
     SubscriptionError,
     TelemetryNotSupportedError,
 )
+from lambda_extension.early import JSON, REGISTER, register_body, register_headers
 
 if TYPE_CHECKING:
     import httpx
@@ -89,6 +83,7 @@ class ExtensionClient:
         address = runtime_api or self.environment.runtime_api
         if not address:
             raise NotInLambdaError
+        self._address = address
         self._origin = f"http://{address}"
         self._connections = Connections(address, under_way=registering)
         self._http = http_client
@@ -134,7 +129,8 @@ class ExtensionClient:
     ) -> Registration:
         """Register the extension: Lambda starts the function's runtime only once all extensions have.
 
-        On Lambda Managed Instances, INVOKE is left out; if it is refused elsewhere, SHUTDOWN alone is asked for.
+        On Lambda Managed Instances, INVOKE is left out; if it is refused elsewhere, SHUTDOWN alone is asked for. Where
+        `early.register` has sent the call already, this reads the answer.
 
         Args:
             name: For an external extension, the complete file name of what Lambda started in `/opt/extensions`. By
@@ -146,6 +142,7 @@ class ExtensionClient:
             RegistrationError: The platform refused.
             ContainerError: The platform failed.
             ConnectError: The API could not be reached.
+            RuntimeError: `early.register` has registered with another name, or for other events.
         """
         name = extension_name(name)
         wanted = wanted_events(events, managed_instance=self.environment.is_managed_instance)
@@ -161,6 +158,9 @@ class ExtensionClient:
         return self._registration
 
     async def _register(self, name: str, events: tuple[EventType, ...], *, account_id: bool) -> Registration:
+        early = await take_early(self._address, name, events, account_id=account_id)
+        if early is not None:
+            self._connections.take_over(early)
         headers = register_headers(name, account_id=account_id)
         content = register_body(events)
         response = await self._call("register", "POST", REGISTER, headers, content, refused=RegistrationError)
@@ -295,7 +295,7 @@ class ExtensionClient:
             msg = "the ExtensionClient is not open: use it in `async with`"
             raise RuntimeError(msg)
         headers = {**JSON, **headers}
-        if self._http is None:
+        if self._http is None or self._connections.has_taken_over:
             try:
                 # /next has no time-out: one that gave up cannot be repeated (it would be answered 403 for ever after).
                 response = await self._connections.request(method, path, headers, content, timeout=timeout)

@@ -7,22 +7,21 @@ stands before it: neither attrs nor msgspec nor h11, which are imported while La
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterable
 
 import anyio
 import anyio.abc
 
+from lambda_extension import early
 from lambda_extension._api._enums import EventType
 from lambda_extension._budget import CONNECT_LIMIT
 
-REGISTER = "/2020-01-01/extension/register"
-JSON = {"Content-Type": "application/json"}
-
 
 def extension_name(name: str | None) -> str:
-    """Give the name to register: the complete file name of what Lambda started, unless there is a better one."""
-    return name or os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib costs start-up
+    """Give the name to register: the one that has been, or the complete file name of what Lambda started."""
+    return name or early.sent_name() or os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib costs start-up
 
 
 def wanted_events(events: Iterable[EventType | str] | None, *, managed_instance: bool) -> tuple[EventType, ...]:
@@ -31,21 +30,32 @@ def wanted_events(events: Iterable[EventType | str] | None, *, managed_instance:
     Raises:
         ValueError: An event that the API does not have.
     """
-    wanted = dict.fromkeys(EventType(event) for event in (EventType if events is None else events))
-    if managed_instance:
-        wanted.pop(EventType.INVOKE, None)
-    return tuple(wanted)
+    return tuple(map(EventType, early.wanted_events(events, managed_instance=managed_instance)))
 
 
-def register_headers(name: str, *, account_id: bool) -> dict[str, str]:
-    """Give the header fields of the call."""
-    feature = {"Lambda-Extension-Accept-Feature": "accountId"} if account_id else {}
-    return {"Lambda-Extension-Name": name, **feature}
+async def take_early(
+    address: str, name: str, events: Iterable[EventType], *, account_id: bool
+) -> anyio.abc.SocketStream | None:
+    """Take over the connection on which `early.register` has sent the call.
 
+    Returns:
+        None where it has not, or the connection has broken.
 
-def register_body(events: Iterable[EventType]) -> bytes:
-    """Give the body of the call."""
-    return b'{"events":[%s]}' % b",".join(b'"%s"' % event.encode() for event in events)
+    Raises:
+        RuntimeError: It has sent another one.
+    """
+    descriptor = early.take(address, name, events, account_id=account_id)
+    if descriptor is None:
+        return None
+    sock = socket.socket(fileno=descriptor)
+    try:
+        return await anyio.abc.SocketStream.from_socket(sock)
+    except (OSError, ValueError):  # anyio's word for a peer that has reset it
+        sock.close()
+        return None
+    except BaseException:  # a cancellation has to close it too
+        sock.close()
+        raise
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -64,30 +74,27 @@ def split_address(address: str) -> tuple[str, int]:
 async def send_register(
     address: str, name: str, events: tuple[EventType, ...], *, account_id: bool
 ) -> anyio.abc.SocketStream | None:
-    """Connect and send the call; whoever gets the stream reads the answer, and closes it.
+    """Connect and send the call, if it has not been sent at process start; who gets the stream reads the answer.
 
     Returns:
         None where it could not be sent: the client's own call will then fail, and say why.
 
     Raises:
         ValueError: The address is not `host:port`.
+        RuntimeError: Another call has been sent at process start.
     """
+    stream = await take_early(address, name, events, account_id=account_id)
+    if stream is not None:
+        return stream
     host, port = split_address(address)
-    if not name.isprintable() or not name.isascii() or name != name.strip():
-        return None  # not a value for a header
-    body = register_body(events)
-    fields = {
-        "Host": address,
-        "Content-Length": str(len(body)),
-        **JSON,
-        **register_headers(name, account_id=account_id),
-    }
-    head = f"POST {REGISTER} HTTP/1.1\r\n" + "".join(f"{key}: {value}\r\n" for key, value in fields.items()) + "\r\n"
+    if not early.is_header_value(name):
+        return None
+    request = early.register_request(address, name, events, account_id=account_id)
     try:
         with anyio.fail_after(CONNECT_LIMIT):
             stream = await anyio.connect_tcp(host, port)
             try:
-                await stream.send(head.encode() + body)
+                await stream.send(request)
             except BaseException:  # a cancellation has to close it too
                 await anyio.aclose_forcefully(stream)
                 raise

@@ -54,6 +54,15 @@ class Connections:
         self._idle: list[anyio.abc.SocketStream] = []
         self._under_way = under_way
 
+    def take_over(self, stream: anyio.abc.SocketStream) -> None:
+        """Take over a connection on which the next request has been sent already."""
+        self._under_way = stream
+
+    @property
+    def has_taken_over(self) -> bool:
+        """Whether the next request has been sent already."""
+        return self._under_way is not None
+
     async def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, *, timeout: float | None
     ) -> Response:
