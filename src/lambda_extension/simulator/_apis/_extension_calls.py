@@ -58,7 +58,9 @@ async def next_event(sandbox: Sandbox, state: ExtensionState) -> dict[str, Any]:
 def report_error(sandbox: Sandbox, headers: Mapping[str, str], body: bytes, target: str) -> None:
     """Take init/error or exit/error."""
     state, first = sandbox.table.fail(headers, target)
-    if first:
+    participant = sandbox.participants.get(state.name)
+    # One in this process is cancelled, which leaves it time for last words; a process that is killed has none.
+    if first and not (participant is not None and participant.killed):
         error_type = state.error_type or ""
         message = sandbox.verdicts.reported(state.name, target, error_type, body)
         sandbox.record.add("state", state.name, target, error_type=error_type, message=message)
