@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import socket
 import stat
 import struct
 import subprocess
@@ -286,3 +287,26 @@ def test_a_layer_that_cannot_start_ends_with_a_clear_last_line(layer: tuple[Path
     )
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("notes cannot start: ImportError:")
+
+
+def test_a_layer_registers_before_it_imports_anything(layer: tuple[Path, Layer]) -> None:
+    """Lambda starts the function once every extension has registered."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+        process = subprocess.Popen(
+            [sys.executable, "-IuS", "-X", "importtime", str(layer[0] / "extensions" / "notes")],
+            stderr=subprocess.PIPE,
+            env={"AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.getsockname()[1]}"},
+        )
+        try:
+            connection, _ = server.accept()
+            with connection:
+                request = connection.recv(65_536)
+        finally:
+            process.kill()
+            _, errors = process.communicate(timeout=10)
+    assert request.startswith(b"POST /2020-01-01/extension/register HTTP/1.1\r\n")
+    assert b"Lambda-Extension-Name: notes\r\n" in request
+    assert request.endswith(b'{"events":["SHUTDOWN"]}')
+    imported = [line.rpartition(b"|")[2].strip().decode() for line in errors.splitlines() if b"|" in line]
+    assert not {"anyio", "json", "lambda_extension", "re", "typing"} & set(imported[: imported.index("early")])

@@ -73,4 +73,11 @@ class Launcher:
 
 
 def _register(registration: RegistrationCall) -> str:
-    return f"# It registers for {', '.join(registration.events) or 'nothing'}.\n"
+    """Return the lines that register, by a module that imports nothing, from a folder that is on the path for it."""
+    events, account_id = list(registration.events), registration.account_id
+    return (
+        'sys.path.insert(0, _home + "/lambda_extension")\n'
+        "import early as _early\n\n"
+        "del sys.path[0]\n"
+        f"_early.register(name=_own[2], events={events!r}, account_id={account_id!r})\n\n"
+    )
