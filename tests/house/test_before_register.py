@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+import lambda_extension.delivery
+import lambda_extension.processing
+
 # Looks at the modules at the first connection, which is that of register, and ends there.
 LOOK = """
 import os, sys
@@ -56,3 +59,10 @@ def test_nothing_heavy_is_imported_before_register(name: str, backend: str) -> N
     if backend == "asyncio":  # trio itself needs attrs
         heavy |= {"attr", "attrs"}
     assert not modules & heavy
+
+
+def test_flush_policies_need_nothing_of_delivery() -> None:
+    code = "import lambda_extension.processing as p, sys; p.Adaptive(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert "lambda_extension.delivery" not in done.stdout.split()
+    assert lambda_extension.delivery.Adaptive is lambda_extension.processing.Adaptive

@@ -124,8 +124,7 @@ async def test_run_logs_subscribes_flushes_before_the_freeze_and_drains_at_shutd
                 await platform.waiting.wait()
                 platform.invoke("r1")
                 await platform.post([log("a"), runtime_done("r1")])
-                while platform.names.count("event/next") < 2:  # noqa: ASYNC110 - other tasks make it true
-                    await anyio.sleep(0.001)
+                await platform.wait_called("event/next", 2)
                 assert keeper.flushed[-1] == 2
                 platform.shut_down()
                 await platform.post([end("r1")])
@@ -157,8 +156,7 @@ async def test_a_schema_without_runtime_done_never_holds_an_invocation(caplog: p
                 tasks.start_soon(run)
                 await platform.waiting.wait()
                 platform.invoke("r1", 60)
-                while platform.names.count("event/next") < 2:  # noqa: ASYNC110 - other tasks make it true
-                    await anyio.sleep(0.001)
+                await platform.wait_called("event/next", 2)
                 platform.shut_down()
     assert "without platform.runtimeDone" in caplog.text
 

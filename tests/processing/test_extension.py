@@ -54,8 +54,13 @@ async def test_all_methods_in_their_order() -> None:
 
 
 @pytest.mark.parametrize(("phase", "route"), [("init", "init/error"), ("invoke", "exit/error")])
-async def test_an_error_is_reported_once_then_given_to_shutdown_then_raised(phase: str, route: str) -> None:
-    recorder = Recorder(phase)
+async def test_an_error_is_given_to_shutdown_then_reported_once_then_raised(phase: str, route: str) -> None:
+    class Watching(Recorder):
+        async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
+            assert not [name for name in platform.names if name.endswith("error")]
+            await super().shutdown(reason, error)
+
+    recorder = Watching(phase)
     async with FakeLambda() as platform:
         platform.invoke("r1")
         with anyio.fail_after(5), pytest.raises(KeyError, match=phase):
@@ -120,18 +125,6 @@ async def test_an_error_without_a_shutdown_method_is_raised_alone() -> None:
     async with FakeLambda() as platform:
         with pytest.raises(KeyError):
             await run(Failing(), **settings(platform))
-
-
-async def test_a_handler_that_outlives_its_invocation_is_cancelled() -> None:
-    class Slow:
-        async def handle_invoke(self, event: InvokeEvent) -> None:
-            await anyio.sleep(60)
-
-    async with FakeLambda() as platform:
-        platform.invoke(seconds=0.05)
-        platform.shut_down()
-        with anyio.fail_after(5):
-            await run(Slow(), **settings(platform))
 
 
 async def test_an_object_without_any_method_is_refused() -> None:

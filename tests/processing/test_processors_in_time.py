@@ -518,7 +518,6 @@ async def test_degraded_whoever_keeps_failing_is_left_alone_for_a_while(caplog: 
         assert len(failing.began["process"]) == 5
         # Left alone, it holds no invocation either.
         session.invoke("r", 100.0)
-        session.send(body(runtime_done("r")))
         await anyio.sleep(1.0)
         assert len(session.asked) == 2
         assert "flush" not in failing.began
@@ -535,7 +534,7 @@ async def test_degraded_whoever_keeps_failing_is_left_alone_for_a_while(caplog: 
         assert len(failing.events) == 2
         session.shut_down()
     assert caplog.text.count("failing is left alone for 60 s") == 2
-    assert "failing: 6 errors, 10 events dropped by them" in caplog.text
+    assert "failing: 6 errors, 9 events dropped by them" in caplog.text
 
 
 async def test_degraded_a_flush_that_is_cut_off_again_and_again_counts_too() -> None:
@@ -561,6 +560,20 @@ async def test_degraded_the_end_of_a_background_task_ends_nothing_else(caplog: p
         assert failing.flushed[-1] == 1
         session.shut_down()
     assert "background of failing failed" in caplog.text
+
+
+async def test_degraded_an_error_of_counting_ends_nothing_either(caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(Timed):
+        def record_overhead(self, seconds: float) -> None:
+            raise KeyError(seconds)
+
+    async with running(Failing("failing"), policy=Continuous(), degrade=True) as session:
+        session.invoke("r1")
+        session.invoke("r2")
+        await anyio.sleep(1.0)
+        assert len(session.asked) == 3
+        session.shut_down()
+    assert caplog.text.count("record_overhead of failing failed") == 1
 
 
 async def test_a_background_task_ends_with_the_run() -> None:

@@ -338,3 +338,13 @@ async def test_a_start_that_fails_reaches_the_hook(failure: str) -> None:
             await run_telemetry(recorder, **settings(platform), **options)
         assert platform.names[-1] == "init/error"
     assert recorder.seen == [("shutdown", ShutdownReason.EXTENSION_ERROR, type(caught.value))]
+
+
+async def test_a_hook_that_fails_after_a_failed_start_hides_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder(fail="shutdown")
+    async with FakeLambda() as platform:
+        platform.fail("telemetry", error(400, "ValidationError", "no"))
+        with anyio.fail_after(5), pytest.raises(SubscriptionError):
+            await run_telemetry(recorder, **settings(platform))
+        assert platform.names[-1] == "init/error"
+    assert "could not start, and its shutdown failed too" in caplog.text

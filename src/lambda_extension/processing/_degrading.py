@@ -53,7 +53,7 @@ class Guard:
         if not self._degrade:
             await method(*args)
             return True
-        if self._is_left_alone():
+        if self.is_leaving_alone:
             self.dropped += events
             return False
         ended = False
@@ -74,7 +74,9 @@ class Guard:
         self._in_a_row[what] = 0
         return True
 
-    def _is_left_alone(self) -> bool:
+    @property
+    def is_leaving_alone(self) -> bool:
+        """Whether nothing is called now, after repeated failures."""
         since = self._left_alone_since
         # A wall clock that was set back counts as if the pause were over.
         return since is not None and 0 <= self._wall_clock() - since < DEGRADED_PAUSE

@@ -63,8 +63,8 @@ async def run(
 ) -> None:
     """Run an extension until SHUTDOWN, SIGTERM or SIGINT.
 
-    An error of a method is given to `shutdown`, reported to Lambda, and then leaves as an error of the block of
-    `open_extension` does.
+    **An error of a method ends the extension, and with it the function's environment**: it is given to `shutdown`, then
+    reported to Lambda, and then it leaves, bare.
 
     Args:
         extension: An `Extension`, or any object with some of its methods.
@@ -80,6 +80,8 @@ async def run(
             has another name.
         NotInLambdaError: No runtime API is known.
         RegistrationError: The platform refused the registration.
+        Exception: What a method raised, bare.
+        ExceptionGroup: What a method and then `shutdown` raised.
     """
     hooks = hooks_of(extension, Extension)
     if events is None:
@@ -109,6 +111,7 @@ async def _work(session: ExtensionSession, hooks: dict[str, Any]) -> None:
     workers = Workers()
     handling = _Handling(session, hooks.get("handle_invoke", _nothing))
 
+    # `background` runs before the first event is asked for, which is what ends init: it sees every invocation.
     async def lead() -> None:
         workers.start(handling.watch_shutdown, name="end of the handler")
         if "background" in hooks:
@@ -133,6 +136,7 @@ class _Handling:
                 if self._session.shutdown is not None:
                     self._hurry()  # a signal came after the event, but before this scope
                 await self._handle_invoke(invocation.event)
+            # Only now Lambda is asked for the next event: cancelled code has ended within the margin.
             if self._scope.cancelled_caught:
                 logger.warning(
                     "handle_invoke of request %s was cut off, %.1f s before the invocation's deadline",

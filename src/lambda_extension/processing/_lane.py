@@ -56,6 +56,7 @@ class Lane:
         self._alone = alone
         self._crowded = False
         self._ends = Ends()
+        # Events that were given to the lane and of which `process` has not returned.
         self._owed = 0
         self._taking = anyio.CancelScope()
         self._drained = anyio.Event()
@@ -111,38 +112,41 @@ class Lane:
         if self._loop is None:
             return
         decision = self._schedule.invocation_started(self._wall_clock(), invocation.event.deadline_ms / 1000)
-        if decision.action is Action.LET_GO:
+        if decision.action is Action.LET_GO or self._guard.is_leaving_alone:
             return
         latest = invocation.deadline - INVOCATION_MARGIN
-        limit = decision.limit
-        until = min(anyio.current_time() + limit, latest)
+        limit, seen = decision.limit, False
         if decision.action is Action.FLUSH_AT_END:
-            if not sees_ends:
-                limit = 0
-            elif await self._wait_end(invocation.request_id, ends, min(anyio.current_time() + decision.wait, latest)):
-                until = min(anyio.current_time() + limit, latest)
-                await self._ends.wait(invocation.request_id, until)
+            if sees_ends:
+                seen = await self._wait_end(invocation.request_id, ends, anyio.current_time() + decision.wait, latest)
             else:
-                until = min(anyio.current_time() + limit, latest)
+                limit = 0.0
+        # The limit counts from here: taking in what came before the end, if that is still to be done, is a part of it.
+        until = min(anyio.current_time() + limit, latest)
+        if seen:
+            await self._ends.wait(invocation.request_id, until)
         if limit > 0:
             await self._loop.hold(until)
         else:
             self._loop.want()
 
-    async def _wait_end(self, request_id: str, ends: Ends, until: float) -> bool:
+    async def _wait_end(self, request_id: str, ends: Ends, until: float, latest: float) -> bool:
         """Wait for the function's end, while flushing by time: it runs, so that nothing freezes."""
         assert self._loop is not None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._loop.tick, name="lambda_extension flush timer")
-            seen = await ends.wait(request_id, until)
+            seen = await ends.wait(request_id, min(until, latest))
             tasks.cancel_scope.cancel()
         return seen
 
-    def released(self, request_id: str, seconds: float) -> None:
-        """Note that an invocation has been let go, and tell the processor for how long it was held."""
+    async def release(self, request_id: str, seconds: float) -> None:
+        """Note that an invocation is let go, and tell the processor for how long it was held."""
         self._ends.take(request_id)
         if self._record_overhead is not None:
-            self._record_overhead(seconds)
+            await self._guard.call(self._tell_overhead, self._record_overhead, seconds, what="record_overhead")
+
+    async def _tell_overhead(self, record_overhead: Callable[[float], object], seconds: float) -> None:
+        record_overhead(seconds)
 
     def flush_early(self) -> None:
         """Flush at once at a shutdown, while the platform still sends; what comes meanwhile is for the last flush."""
@@ -153,6 +157,7 @@ class Lane:
         """Take in what has come, flush for the last time, and say what was lost; each within its share."""
         with anyio.CancelScope(deadline=phases.drain):
             await self._drained.wait()
+        # First nothing more is taken in, and then the last flush begins: it takes all that will ever be there.
         self._taking.cancel()
         if self._owed:
             logger.warning("%s was too slow: %d events were left over at the shutdown", self.name, self._owed)

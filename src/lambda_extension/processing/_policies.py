@@ -61,7 +61,7 @@ class FlushSchedule(Protocol):
 
         Args:
             now: Epoch seconds.
-            items: Events that have come since the last flush began.
+            items: Events that have come since the last flush began, and those of a flush that was cut off.
             size: Bytes in which they came.
         """
         raise NotImplementedError  # pragma: no cover - a protocol
@@ -75,7 +75,7 @@ class FlushSchedule(Protocol):
         raise NotImplementedError  # pragma: no cover - a protocol
 
     def flush_started(self, now: float) -> None:
-        """Note that a flush begins."""
+        """Note that a flush has really begun. If it is cut off, what it was to send is `buffered` anew."""
 
 
 class FlushPolicy(Protocol):

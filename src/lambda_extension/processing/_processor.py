@@ -104,11 +104,11 @@ async def run_telemetry(
     is left of the invocation or the shutdown. On Lambda Managed Instances, which know no INVOKE, a timer flushes.
 
     **By default an error of one of the methods ends the extension, and with it the function's environment**: it is
-    given to `shutdown`, reported to Lambda, and then leaves as an error of the block of `open_extension` does. With
-    `on_error="degrade"` an error of `process`, `flush` or `background` costs telemetry and nothing else: it is logged
-    once per kind with its traceback, and counted. After five failures in a row, or flushes that were cut off at their
-    limit, the processor is left alone for 60 seconds of the wall clock; what comes for it meanwhile is dropped and
-    counted. An error of `init`, without which nothing works, always ends the extension.
+    given to `shutdown`, then reported to Lambda, and then it leaves, bare. With `on_error="degrade"` an error of
+    `process`, `flush`, `background` or `record_overhead` costs telemetry and nothing else: it is logged once per kind
+    with its traceback, and counted. After five failures of a method in a row, flushes that were cut off at their limit
+    included, the processor is left alone for 60 seconds of the wall clock: it holds no invocation, and what comes for
+    it is dropped and counted. An error of `init`, without which nothing works, always ends the extension.
 
     Several processors run side by side: each has its own flushes, in one budget of time, and one that hangs loses
     telemetry of its own instead of holding up the others. The first error, where errors end the extension, ends all.
@@ -136,6 +136,8 @@ async def run_telemetry(
         RegistrationError: The platform refused the registration.
         SubscriptionError: The platform refused the subscription.
         OSError: The receiver's address cannot be bound.
+        Exception: What a method raised, bare.
+        ExceptionGroup: What a method and then `shutdown` raised, or the same method of several processors.
     """
     if on_error not in ("raise", "degrade"):
         msg = f"on_error must be 'raise' or 'degrade', not {on_error!r}"
@@ -203,7 +205,7 @@ def checked_processors(processor: object) -> list[NamedHooks]:
         TypeError: One is no processor.
         ValueError: There is none, or two have the same name.
     """
-    processors = list(processor) if isinstance(processor, list | tuple) else [processor]
+    processors = list(processor) if isinstance(processor, Sequence) else [processor]
     if not processors:
         msg = "there is no processor in the list"
         raise ValueError(msg)
@@ -303,14 +305,14 @@ class _Run:
             await side_by_side(
                 [functools.partial(lane.hold, invocation, self._ends, sees_ends=sees_ends) for lane in self._lanes]
             )
-        self._release(invocation, anyio.current_time() - began)
+        await self._release(invocation, anyio.current_time() - began)
 
-    def _release(self, invocation: Invocation, seconds: float) -> None:
+    async def _release(self, invocation: Invocation, seconds: float) -> None:
         """Tell the processors how long the invocation waited for this extension alone."""
         done = self._ends.take(invocation.request_id)
         held = 0.0 if done is None else self._wall_clock() - done
         for lane in self._lanes:
-            lane.released(invocation.request_id, min(max(held, 0.0), seconds))
+            await lane.release(invocation.request_id, min(max(held, 0.0), seconds))
 
     async def _distribute(self) -> None:
         """Take batches from the stream, and give each to every processor."""
