@@ -118,6 +118,16 @@ def test_a_signal_during_an_invocation_does_not_wait_for_its_end(tmp_path: Path)
     assert child.exitstatus == 130
 
 
+def test_a_signal_ends_the_doctor_too(tmp_path: Path) -> None:
+    child = in_terminal("doctor", write(tmp_path / "x", "#!/bin/sh\nsleep 600\n"))
+    child.expect("shebang")
+    child.sendintr()
+    child.expect("ended by SIGINT")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+
+
 def test_a_reader_that_leaves_costs_no_traceback() -> None:
     command = f"{sys.executable} -m lambda_extension simulate {STREAM} --invocations 50 | head -1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60)

@@ -208,6 +208,12 @@ THIS = f"{sys.version_info.major}{sys.version_info.minor}"
         ({"mine/a.so": "INPUT(libx)"}, "architecture of compiled modules", "pass", "there are none"),
         ({"mine/a.so": elf(62), "mine/b.so": elf(500)}, "architecture of compiled modules", "fail", "machine 500"),
         ({f"mine/a.cpython-{THIS}-linux.so": elf(HERE)}, "Python of compiled modules", "pass", "must be the same"),
+        (
+            {"extensions/x": elf(HERE), f"mine/a.cpython-{THIS}-linux.so": elf(HERE)},
+            "Python of compiled modules",
+            "pass",
+            "must be the same",
+        ),
         ({"mine/a.cpython-38-linux.so": elf(HERE)}, "Python of compiled modules", "warn", "is for 3.8, and this is"),
         (
             {"mine/a.cpython-38-linux.so": elf(HERE), "mine/b.cpython-39-linux.so": elf(HERE)},
@@ -247,6 +253,7 @@ def test_doctor_finds_links_that_lead_nowhere_on_lambda(tmp_path: Path) -> None:
     assert reason.startswith("mine/dangling to nothing, mine/outside to /etc/hosts will not be there")
     (tmp_path / "layer/extensions/x").unlink()
     (tmp_path / "layer/extensions/x").symlink_to("../gone")
+    write(tmp_path / f"layer/mine/a.cpython-{THIS}-linux.so", elf(HERE))
     assert "it is a link to ../gone, which is not there" in checks(path)["executable"][1]
 
 

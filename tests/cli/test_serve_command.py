@@ -100,12 +100,13 @@ def test_an_sdk_with_an_endpoint_invokes_it() -> None:
         served.end()
 
 
-def test_telemetry_is_followed_and_the_summary_is_json() -> None:
-    with serve(STREAM, "--follow", "--json") as served:
+def test_telemetry_is_followed_and_written_and_the_summary_is_json(tmp_path: Path) -> None:
+    with serve(STREAM, "--follow", "--json", "--telemetry-out", str(tmp_path / "out")) as served:
         httpx.post(served.url, timeout=20)
         said = served.end(signal.SIGTERM)
     assert re.search(r'\d\dZ platform.report {"requestId":', said)
     found = json.loads(said[said.index("\n{\n") :])
+    assert '"platform.report"' in (tmp_path / "out").read_text()
     assert found["invocations"] == {"planned": None, "made": 1, "by_status": {"success": 1}}
     assert served.process.returncode == 0
 

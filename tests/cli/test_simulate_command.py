@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sys
 from pathlib import Path
@@ -9,9 +11,24 @@ from pathlib import Path
 import pytest
 from command_kit import STREAM, extension_that, lambda_extension, write
 
+from lambda_extension.cli._commands import commands
 from lambda_extension.cli._faults import parse_fault
-from lambda_extension.cli._tally import Tally, spread
-from lambda_extension.simulator import ClockJump, DeliveryFault, Entry, Fault, Flood, KillFault, RouteFault
+from lambda_extension.cli._outcome import Outcome
+from lambda_extension.cli._report import print_outcome
+from lambda_extension.cli._setup import Setup
+from lambda_extension.cli._tally import Made, Tally, spread
+from lambda_extension.cli._terminal import Terminal
+from lambda_extension.simulator import (
+    ClockJump,
+    DeliveryFault,
+    Entry,
+    ExtensionSpec,
+    Fault,
+    Flood,
+    KillFault,
+    RouteFault,
+    ShutdownReport,
+)
 from lambda_extension.telemetry import PlatformReport, UnknownEvent, decode
 
 
@@ -160,6 +177,21 @@ def test_faults_are_read(text: str, fault: Fault) -> None:
 def test_what_is_no_fault_is_explained(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_fault(text)
+
+
+def test_events_that_were_not_taken_are_counted_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    tally = Tally()
+    for what, items in (("delivered", 3), ("refused", 2)):
+        tally.add(Entry(time=0.0, kind="delivery", who="x.py", what=what, detail={"items": items}))
+    tally.emitted, tally.dropped = 7, 4
+    setup = Setup(extensions=[ExtensionSpec(["x.py"])])
+    shutdown = ShutdownReport(reason="spindown", budget_ms=2000, used_ms=1)
+    outcome = Outcome(setup=setup, planned=0, made=Made(), shutdown=shutdown, tally=tally, findings=[])
+    print_outcome(outcome, Terminal())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "events delivered to x.py 3 of 7, and 2 not taken" in said
+    assert "events dropped by the platform 4" in said
+    assert "exit code of x.py none: it never ran" in said
 
 
 def test_drops_that_the_platform_reports_are_counted() -> None:
@@ -348,3 +380,29 @@ def test_options_that_cannot_be_right_are_refused(given: list[str], message: str
     result = lambda_extension("simulate", STREAM, *given)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+
+
+# -- what nobody expects
+
+
+def test_an_error_that_is_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ExceptionGroup("several", [ValueError("a"), OSError("b")])
+
+    monkeypatch.setattr("lambda_extension.cli._simulate._run", fail)
+    with pytest.raises(ExceptionGroup):
+        lambda_extension("simulate", STREAM)
+
+
+def test_ctrl_c_before_the_run_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lambda_extension.cli._commands.environment_of", interrupt)
+    assert lambda_extension("simulate", STREAM).exit_code == 130
+
+
+def test_the_output_of_the_command_may_be_kept_in_memory() -> None:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        commands.main(["--version"])
+    assert "version" in out.getvalue()

@@ -25,9 +25,10 @@ def diagnose(path: Path, *, as_json: bool, strict: bool) -> int:
     checks: list[Check] = []
     ended = Ended()
     anyio.run(_diagnose, path, checks, None if as_json else Terminal(), ended)
-    if ended.number:
-        click.echo(f"ended by {ended.name}: every process of the run was killed", err=True)
-        return ended.code
+    return ended.tell() if ended.number else _tell(checks, as_json=as_json, strict=strict)
+
+
+def _tell(checks: list[Check], *, as_json: bool, strict: bool) -> int:
     bad = {"fail", "warn"} if strict else {"fail"}
     ok = all(check.verdict not in bad for check in checks)
     if as_json:

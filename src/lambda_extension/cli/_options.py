@@ -48,8 +48,6 @@ class EnvironmentType(click.ParamType):  # type: ignore[type-arg,unused-ignore] 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         """Read it."""
-        if isinstance(value, tuple):
-            return value
         name, equals, text = value.partition("=")
         if not name:
             self.fail(f"{value!r} is not of the form NAME=VALUE", param, ctx)

@@ -75,8 +75,7 @@ def print_outcome(outcome: Outcome, terminal: Terminal) -> None:
 def _print_failure(failure: dict[str, Any], terminal: Terminal) -> None:
     error = failure["error"] or {}
     said: list[Part] = [(f"an invocation ended with {failure['status']}", "bold yellow")]
-    if failure["error_type"]:
-        said.append((f"({failure['error_type']})", ""))
+    said.append((f"({failure['error_type']})", ""))
     if "errorMessage" in error:
         said.append((f"{error.get('errorType', 'error')}: {error['errorMessage']}", ""))
     terminal.paragraph(*said)

@@ -68,10 +68,12 @@ class Service:
 
 def serve(service: Service) -> int:
     """Serve until a signal, shut down, tell, and return the exit code; a second signal kills."""
-    came = anyio.run(_serve, service)
+    return _tell(anyio.run(_serve, service), service)
+
+
+def _tell(came: Outcome | Ended, service: Service) -> int:
     if isinstance(came, Ended):
-        click.echo(f"ended by {came.name}: every process of the run was killed", err=True)
-        return came.code
+        return came.tell()
     if service.as_json:
         click.echo(json.dumps(came.as_dict(), indent=2))
     else:

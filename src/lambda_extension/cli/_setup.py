@@ -68,9 +68,9 @@ def unpassed(files: Sequence[Path], environment: Mapping[str, str]) -> Iterator[
     for path in files:
         with path.open("rb") as file:
             named = {match.decode() for match in _VARIABLE.findall(file.read(_SEARCHED_BYTES))}
-        for name in sorted((named & os.environ.keys()) - environment.keys() - _EVERYWHERE):
-            if not name.startswith("AWS_LAMBDA_"):
-                yield path.name, name
+        kept = {name for name in named & os.environ.keys() if not name.startswith("AWS_LAMBDA_")}
+        for name in sorted(kept - environment.keys() - _EVERYWHERE):
+            yield path.name, name
 
 
 @attrs.frozen(kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import anyio
 import anyio.abc
 import attrs
+import click
 
 __all__ = ["Ended", "on_signals"]
 
@@ -18,14 +19,10 @@ class Ended:
 
     number: int = 0
 
-    @property
-    def name(self) -> str:
-        """Its name."""
-        return signal.Signals(self.number).name
-
-    @property
-    def code(self) -> int:
-        """The exit code that shells give to it."""
+    def tell(self) -> int:
+        """Say so, and return the exit code that shells give to it."""
+        name = signal.Signals(self.number).name
+        click.echo(f"ended by {name}: every process of the run was killed", err=True)
         return 128 + self.number
 
 

@@ -53,10 +53,12 @@ class Output:
 def simulate(plan: Plan, output: Output) -> int:
     """Run, tell, and return the exit code; a signal ends everything at once."""
     spans = Timeline()
-    came = anyio.run(_until_signal, plan, output, spans)
+    return _tell(anyio.run(_until_signal, plan, output, spans), output, spans)
+
+
+def _tell(came: Outcome | Ended, output: Output, spans: Timeline) -> int:
     if isinstance(came, Ended):
-        click.echo(f"ended by {came.name}: every process of the run was killed", err=True)
-        return came.code
+        return came.tell()
     output.write(came, spans)
     return int(came.exit)
 

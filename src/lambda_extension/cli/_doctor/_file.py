@@ -99,11 +99,10 @@ def _interpreter(words: list[str]) -> tuple[Verdict, str]:
 
 def named_python(path: Path) -> str | None:
     """Return the version of Python that a script's first line names, such as `3.13`."""
-    try:
-        with path.open("rb") as file:
-            line = file.readline(_HEAD).decode(errors="replace")
-    except OSError:
+    if not path.exists():  # a link that leads nowhere
         return None
+    with path.open("rb") as file:
+        line = file.readline(_HEAD).decode(errors="replace")
     if not line.startswith("#!"):
         return None
     found = [match[1] for word in line[2:].split() if (match := _PYTHON.search(word))]
