@@ -22,10 +22,12 @@ from lambda_extension.simulator import (
     ClockJump,
     DeliveryFault,
     Entry,
+    EventFault,
     ExtensionSpec,
     Fault,
     Flood,
     KillFault,
+    OutOfMemory,
     RouteFault,
     ShutdownReport,
 )
@@ -154,6 +156,9 @@ def test_simulate_says_what_a_python_handler_needs(missing: str, monkeypatch: py
         ("kill:x.py:shutdown@2", KillFault(participant="x.py", phase="shutdown", nth=2)),
         ("clock:-3600", ClockJump(seconds=-3600, nth=1)),
         ("flood:1000", Flood(per_second=1000)),
+        ("suppress:platform.runtimeDone@2", EventFault(type="platform.runtimeDone", nth=2)),
+        ("delay:function:0.5", EventFault(type="function", action="delay", seconds=0.5)),
+        ("out-of-memory", OutOfMemory(nth=1)),
         ("flood:1000:0.5@4", Flood(per_second=1000, seconds=0.5, nth=4)),
     ],
 )
@@ -171,6 +176,7 @@ def test_faults_are_read(text: str, fault: Fault) -> None:
         ("delay:next:soon", "'soon' is no number of seconds"),
         ("error:next:200", "'200' is no whole number from 400 on"),
         ("duplicate@first", "'first' is no whole number from 1 on"),
+        ("suppress:next", "'next' is no type of telemetry event"),
         ("kill:x:lunch", "'lunch' is none of init"),
     ],
 )
@@ -406,3 +412,68 @@ def test_the_output_of_the_command_may_be_kept_in_memory() -> None:
     with contextlib.redirect_stdout(io.StringIO()) as out:
         commands.main(["--version"])
     assert "version" in out.getvalue()
+
+
+# -- verdicts, and where it runs
+
+
+def test_a_participant_that_nobody_has_is_refused() -> None:
+    result = lambda_extension("simulate", STREAM, "--fault", "kill:typo.py")
+    assert result.exit_code == 2
+    assert "nobody is called 'typo.py' here" in " ".join(result.stderr.split())
+
+
+def test_an_event_type_may_be_suppressed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = lambda_extension("simulate", STREAM, "--fault", "suppress:platform.report", "--telemetry-out", str(out))
+    assert "billed" not in result.stdout
+    assert '"platform.start"' in out.read_text()
+
+
+LISTENING = """
+import http.server, threading
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200); self.end_headers()
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("0.0.0.0", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+body = {"schemaVersion": "2022-12-13", "types": ["platform"], "destination": {"protocol": "HTTP",
+        "URI": f"http://sandbox.localdomain:{server.server_port}"}}
+call("/2022-07-01/telemetry", me | {"Content-Type": "application/json"}, json.dumps(body).encode(), "PUT")
+"""
+
+
+def test_strict_lets_warnings_count(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.py", extension_that("pass", first=LISTENING))
+    result = lambda_extension("simulate", path)
+    assert result.exit_code == 0, result.output
+    assert "x.py: warning: It listens on every address" in " ".join(result.stdout.split())
+    assert lambda_extension("simulate", path, "--strict").exit_code == 1
+
+
+def test_an_extension_that_the_platform_kills_has_not_failed(tmp_path: Path) -> None:
+    text = extension_that("pass").replace('"INVOKE", "SHUTDOWN"', '"INVOKE"')
+    result = lambda_extension("simulate", write(tmp_path / "x.py", text))
+    assert result.exit_code == 0, result.output
+
+
+def test_a_function_that_cannot_start_is_not_the_extension_s_failure(tmp_path: Path) -> None:
+    path = write(tmp_path / "bootstrap", "#!/bin/sh\necho no luck\nexit 5\n")
+    result = lambda_extension("simulate", STREAM, "--function", path)
+    assert result.exit_code == 3, result.output
+    said = " ".join(result.stdout.split())
+    assert "runtime: error: The function's process exited with code 5" in said
+    assert "its last line was: no luck" in said
+
+
+def test_the_line_for_hosts_is_named_where_the_sandbox_does_not_resolve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambda_extension.simulator._platform._surroundings._NAMES", ("sandbox.invalid",))
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    path = write(tmp_path / "x.py", extension_that("pass"))
+    said = " ".join(lambda_extension("simulate", path).stderr.split())
+    assert "notice: sandbox.localdomain does not resolve here" in said
+    assert "until /etc/hosts has this line: 127.0.0." in said

@@ -67,6 +67,7 @@ _SETUP = [
     click.option("--timeout", type=click.FloatRange(0.1), help="Of the function, seconds.  [default: 3]"),
     click.option("--telemetry-out", type=OutputType(), metavar="FILE", help="Write every telemetry event, one a line."),
 ]
+_STRICT = click.option("--strict", is_flag=True, help="Let what is only a warning fail, too.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, to stdout.")
 
 
@@ -124,6 +125,7 @@ def commands() -> None:
 )
 @click.option("--timeline", type=OutputType(), metavar="FILE", help="Write a page that shows the run.")
 @click.option("--trace", type=OutputType(), metavar="FILE", help="Write the run for Perfetto.")
+@_STRICT
 @_JSON
 def simulate(
     *,
@@ -134,6 +136,7 @@ def simulate(
     telemetry_out: Path | None,
     timeline: Path | None,
     trace: Path | None,
+    strict: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -151,7 +154,14 @@ def simulate(
 
     output = Output(telemetry=telemetry_out, timeline=timeline, trace=trace, as_json=as_json)
     with _setup(**options) as setup:
-        plan = Plan(setup=setup, invocations=invocations, interval=interval, payload=payload, trace_header=trace_header)
+        plan = Plan(
+            setup=setup,
+            invocations=invocations,
+            interval=interval,
+            payload=payload,
+            trace_header=trace_header,
+            strict=strict,
+        )
         with _explained():
             code = simulate_(plan, output)
     sys.exit(code)
@@ -168,9 +178,17 @@ def simulate(
     help="Wait for an extension of that name, or for `runtime`, that somebody else starts: a debugger, say.",
 )
 @click.option("--follow", is_flag=True, help="Print each event of telemetry as it happens.")
+@_STRICT
 @_JSON
 def serve(
-    *, port: int, attach: tuple[str, ...], follow: bool, telemetry_out: Path | None, as_json: bool, **options: Any
+    *,
+    port: int,
+    attach: tuple[str, ...],
+    follow: bool,
+    strict: bool,
+    telemetry_out: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Run each EXTENSION beside a function that is invoked over HTTP, as AWS's emulator is, until Ctrl-C.
 
@@ -197,6 +215,7 @@ def serve(
             attached=list(attached.values()),
             waited_for=attach,
             follow=follow,
+            strict=strict,
             as_json=as_json,
             telemetry=telemetry_out,
         )
@@ -228,7 +247,7 @@ def _setup(
             raise click.BadParameter(msg, param_hint="--handler")
     environment = environment_of(variables, env_files)
     from lambda_extension.cli._layers import laid_out, specs_of
-    from lambda_extension.cli._setup import Setup, command_of, search_path
+    from lambda_extension.cli._setup import Setup, command_of
     from lambda_extension.simulator import ExtensionSpec
 
     with ExitStack() as stack:
@@ -236,10 +255,11 @@ def _setup(
             root = stack.enter_context(laid_out(layers))
         own = [ExtensionSpec(command_of(path.absolute()), name=path.name) for path in extensions]
         setup = Setup(
-            extensions=[*own, *specs_of(root, search_path()), *attached],
+            extensions=[*own, *specs_of(root), *attached],
             function=function,
             handler=handler,
             environment=environment,
+            opt=root if layers else None,
             timeout=timeout or 3.0,
             **options,
         )
@@ -262,8 +282,7 @@ def _check(setup: Setup) -> None:
         raise click.ClickException(str(error)) from None
     terminal = Terminal(stderr=True)
     for file, name in unpassed(setup.files, setup.environment):
-        notice = f"{file} names {name}, which is set here but not passed on: --env {name} passes it"
-        terminal.paragraph(("notice:", "bold yellow"), (notice, ""))
+        terminal.notice(f"{file} names {name}, which is set here but not passed on: --env {name} passes it")
 
 
 @contextmanager
@@ -298,7 +317,7 @@ def _payload(event: IO[bytes] | None) -> Any:
 
 @commands.command()
 @click.argument("extension", type=_LAYER)
-@click.option("--strict", is_flag=True, help="Let what is only a warning fail, too.")
+@_STRICT
 @_JSON
 def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
     """Check EXTENSION for what goes wrong in real deployments.

@@ -13,12 +13,18 @@ if TYPE_CHECKING:
 __all__ = ["HELP", "ROUTES", "parse_fault"]
 
 ROUTES: Final = ("register", "next", "init-error", "exit-error", "telemetry", "logs", "runtime-next")
+# Types of telemetry beside those of the platform.
+_LOGS: Final = ("function", "extension")
 PHASES: Final = ("init", "invoke", "shutdown")
 
 HELP: Final = (
     "Something to go wrong, any number of times: delay:ROUTE:SECONDS, error:ROUTE[:STATUS], reset:ROUTE, duplicate, "
-    "malformed, unknown-event, kill:PARTICIPANT[:PHASE], clock:SECONDS, flood:LINES_PER_SECOND[:SECONDS]; each with @N "
-    "for the Nth time only. Routes: " + ", ".join(ROUTES) + ". Phases: " + ", ".join(PHASES) + "."
+    "malformed, unknown-event, suppress:TYPE, delay:TYPE:SECONDS, kill:PARTICIPANT[:PHASE], out-of-memory, "
+    "clock:SECONDS, flood:LINES_PER_SECOND[:SECONDS]; each with @N for the Nth time only. Routes: "
+    + ", ".join(ROUTES)
+    + ". Types: those of telemetry events, such as platform.runtimeDone. Phases: "
+    + ", ".join(PHASES)
+    + "."
 )
 
 
@@ -42,6 +48,8 @@ def parse_fault(text: str) -> Fault:
 
 
 def _delay(_: str, arguments: list[str], nth: int | None) -> Fault:
+    if _is_type(arguments[0]):
+        return simulator.EventFault(type=arguments[0], action="delay", seconds=_seconds(arguments[1]), nth=nth)
     return simulator.RouteFault(
         route=_one_of(arguments[0], ROUTES), action="delay", seconds=_seconds(arguments[1]), nth=nth
     )
@@ -58,6 +66,17 @@ def _reset(_: str, arguments: list[str], nth: int | None) -> Fault:
 
 def _delivery(action: str, _: list[str], nth: int | None) -> Fault:
     return simulator.DeliveryFault(action=action, nth=nth)  # type: ignore[arg-type]  # the table's keys
+
+
+def _suppress(_: str, arguments: list[str], nth: int | None) -> Fault:
+    if not _is_type(arguments[0]):
+        msg = f"{arguments[0]!r} is no type of telemetry event, such as platform.runtimeDone or function"
+        raise ValueError(msg)
+    return simulator.EventFault(type=arguments[0], nth=nth)
+
+
+def _out_of_memory(_: str, __: list[str], nth: int | None) -> Fault:
+    return simulator.OutOfMemory(nth=nth or 1)
 
 
 def _kill(_: str, arguments: list[str], nth: int | None) -> Fault:
@@ -81,10 +100,16 @@ _FORMS: Final[dict[str, tuple[int, int, Callable[[str, list[str], int | None], F
     "duplicate": (0, 0, _delivery),
     "malformed": (0, 0, _delivery),
     "unknown-event": (0, 0, _delivery),
+    "suppress": (1, 1, _suppress),
+    "out-of-memory": (0, 0, _out_of_memory),
     "kill": (1, 2, _kill),
     "clock": (1, 1, _clock),
     "flood": (1, 2, _flood),
 }
+
+
+def _is_type(text: str) -> bool:
+    return text.startswith("platform.") or text in _LOGS
 
 
 def _one_of(text: str, known: tuple[str, ...]) -> str:

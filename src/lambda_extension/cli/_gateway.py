@@ -26,7 +26,7 @@ class Invoke(Protocol):
     """What runs one invocation."""
 
     def __call__(
-        self, payload: Any, *, trace_header: str | None, client_context: Mapping[str, Any] | None
+        self, payload: bytes, *, trace_header: str | None, client_context: Mapping[str, Any] | None
     ) -> Awaitable[InvocationResult]: ...
 
 
@@ -103,8 +103,9 @@ class Gateway:
         return _answer(await run(), tail=headers.get("x-amz-log-type") == "Tail")
 
     def _prepare(self, headers: Mapping[str, str], body: bytes) -> Callable[[], Coroutine[Any, Any, InvocationResult]]:
+        payload = body or b"{}"
         try:
-            payload = json.loads(body or b"{}")
+            json.loads(payload)
         except ValueError as error:
             raise _Refused(400, "InvalidRequestContentException", f"the payload is not JSON: {error}") from None
         context = None
@@ -123,15 +124,15 @@ class Gateway:
 
 def _answer(result: InvocationResult, *, tail: bool) -> _Answer:
     headers = {"x-amzn-requestid": result.request_id, "x-amz-executed-version": "$LATEST"}
-    payload = result.payload
+    body = result.response
     if result.status != "success":
         headers["x-amz-function-error"] = "Unhandled"
-        if not isinstance(payload, dict):
-            payload = {"errorType": result.error_type, "errorMessage": f"the invocation ended with {result.status}"}
+        if not isinstance(result.payload, dict):
+            said = {"errorType": result.error_type, "errorMessage": f"the invocation ended with {result.status}"}
+            body = json.dumps(said).encode()
     if tail:
         log = "".join(f"{line}\n" for line in result.logs).encode()[-_LOG_TAIL_BYTES:]
         headers["x-amz-log-result"] = base64.b64encode(log).decode()
-    body = payload if isinstance(payload, bytes) else json.dumps(payload, separators=(",", ":")).encode()
     return _Answer(status=200, body=body, headers=headers)
 
 

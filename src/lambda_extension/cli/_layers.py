@@ -14,7 +14,7 @@ from typing import Final
 
 from lambda_extension.simulator import ExtensionSpec
 
-__all__ = ["LayerError", "extension_files", "laid_out", "layer_environment", "specs_of", "unpack"]
+__all__ = ["LayerError", "extension_files", "laid_out", "specs_of", "unpack"]
 
 # Four times what Lambda takes: enough to say what is wrong with a layer, too little to fill a disk.
 _MOST_BYTES: Final = 1024**3
@@ -73,19 +73,9 @@ def extension_files(root: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.is_dir()) if folder.is_dir() else []
 
 
-def layer_environment(root: Path, path: str) -> dict[str, str]:
-    """Return the search paths that Lambda gives to processes of a layer that lies in `root` instead of /opt."""
-    libraries = filter(None, (str(root / "lib"), os.environ.get("LD_LIBRARY_PATH")))
-    return {
-        "PATH": os.pathsep.join([path, str(root / "bin")]),
-        "LD_LIBRARY_PATH": os.pathsep.join(libraries),
-    }
-
-
-def specs_of(root: Path, path: str) -> list[ExtensionSpec]:
-    """Return the extensions of what lies in `root`, each run as Lambda does, by itself alone; `path` is PATH."""
-    environment = layer_environment(root, path)
-    return [ExtensionSpec([str(path)], name=path.name, environment=environment) for path in extension_files(root)]
+def specs_of(root: Path) -> list[ExtensionSpec]:
+    """Return the extensions of what lies in `root`, each run as Lambda does: by itself alone."""
+    return [ExtensionSpec([str(path)], name=path.name) for path in extension_files(root)]
 
 
 @contextmanager

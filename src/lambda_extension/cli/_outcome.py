@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, final
 
@@ -10,7 +10,7 @@ import attrs
 
 from lambda_extension.cli._setup import Setup
 from lambda_extension.cli._tally import Made, Tally, spread
-from lambda_extension.simulator import Finding, KillFault, ShutdownReport
+from lambda_extension.simulator import Finding, ShutdownReport
 
 __all__ = ["Exit", "Outcome"]
 
@@ -29,7 +29,8 @@ class Outcome:
     """What came of a run; milliseconds.
 
     Attributes:
-        planned: Invocations that were to be made; None where their number was open.
+        planned: Invocations that were to be made; None where their number was open, and how they end is the caller's.
+        strict: Whether warnings count as errors do.
     """
 
     setup: Setup
@@ -37,6 +38,7 @@ class Outcome:
     made: Made
     shutdown: ShutdownReport
     tally: Tally
+    strict: bool = False
     findings: Sequence[Finding]
 
     @property
@@ -50,19 +52,14 @@ class Outcome:
         return {name: code for name, code in self.tally.exit_codes.items() if name in self.setup.names}
 
     @property
-    def _killed(self) -> Collection[str]:
-        """Who died by a fault that was asked for, which is not held against it."""
-        return {fault.participant for fault in self.setup.faults if isinstance(fault, KillFault)}
-
-    @property
     def exit(self) -> Exit:
         """The verdict: an extension failed, or else the function did where no fault made it."""
-        killed = self._killed
-        blamed = [finding for finding in self.findings if finding.who not in killed]
-        ended = all(self.exit_codes.get(name) == 0 for name in self.setup.names if name not in killed)
-        if blamed or self.gave_up or not ended:
+        levels = {"error", "warning"} if self.strict else {"error"}
+        blamed = {finding.who for finding in self.findings if finding.level in levels}
+        if blamed - {"runtime"}:
             return Exit.EXTENSION_FAILED
-        if self.made.statuses.total() > self.made.statuses["success"] and not self.setup.faults:
+        failed = self.made.count > self.made.statuses["success"] and self.planned is not None
+        if blamed or self.gave_up or (failed and not self.setup.faults):
             return Exit.FUNCTION_FAILED
         return Exit.OK
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from lambda_extension.cli._outcome import Outcome
 from lambda_extension.cli._tally import spread
@@ -11,6 +11,7 @@ from lambda_extension.cli._terminal import Part, Terminal
 
 __all__ = ["figures_of", "print_outcome"]
 
+_STYLES: Final = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
 # Lines of output that are shown of a failed invocation, and of a stack trace.
 _MOST_LINES = 10
 
@@ -60,13 +61,17 @@ def print_outcome(outcome: Outcome, terminal: Terminal) -> None:
     for failure in outcome.made.failed():
         _print_failure(failure, terminal)
     for call, times in outcome.tally.refusals.items():
-        what = f"{call.call} was refused with {call.status} {call.error_type}{_times(times)}"
+        what = f"{call.call} was refused with {call.status} {call.error_type}{_times(times)} {call.message}"
         terminal.paragraph((f"{call.who}:", "bold yellow"), (what, ""))
     for error, times in outcome.tally.errors.items():
         what = f"it reported {error.call} {error.error_type}{_times(times)} {error.message}"
         terminal.paragraph((f"{error.who}:", "bold yellow"), (what, ""))
     for finding in outcome.findings:
-        terminal.paragraph((f"{finding.who}:", "bold red"), (finding.message, ""), (finding.fix, "green"))
+        style = _STYLES[finding.level]
+        who = f"{finding.who}: {finding.level}:"
+        terminal.paragraph((who, style), (finding.message, ""), (finding.fix, "green"))
+        if finding.output is not None:
+            terminal.paragraph((f"its last line was: {finding.output}", "dim"), indent=4)
     if outcome.gave_up:
         given_up = f"init failed: {outcome.made.count} of {outcome.planned} invocations were made"
         terminal.paragraph((given_up, "bold red"))

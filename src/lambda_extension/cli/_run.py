@@ -9,7 +9,7 @@ import anyio
 import attrs
 
 from lambda_extension.cli._outcome import Outcome
-from lambda_extension.cli._setup import Setup
+from lambda_extension.cli._setup import Setup, unresolved
 from lambda_extension.cli._tally import Made, Tally
 from lambda_extension.simulator import Entry
 
@@ -28,10 +28,16 @@ class Plan:
     interval: float = 0.0
     payload: Any = None
     trace_header: str | None = None
+    strict: bool = False
 
 
 async def run(
-    plan: Plan, tally: Tally, watch: Callable[[Entry], object], *, advance: Callable[[], object] = lambda: None
+    plan: Plan,
+    tally: Tally,
+    watch: Callable[[Entry], object],
+    *,
+    tell: Callable[[str], object],
+    advance: Callable[[], object],
 ) -> Outcome:
     """Simulate.
 
@@ -39,6 +45,7 @@ async def run(
         plan: What.
         tally: What counts.
         watch: Called with each entry besides.
+        tell: Called with what is worth knowing beforehand.
         advance: Called after each invocation.
 
     Raises:
@@ -65,6 +72,9 @@ async def run(
                 return
 
     async with simulator:
+        notice = unresolved(simulator)
+        if notice is not None:
+            tell(notice)
         async with anyio.create_task_group() as workers:
             for _ in range(min(setup.concurrency, plan.invocations)):
                 workers.start_soon(work)
@@ -75,5 +85,6 @@ async def run(
         made=made,
         shutdown=shutdown,
         tally=tally,
+        strict=plan.strict,
         findings=simulator.record.findings,
     )

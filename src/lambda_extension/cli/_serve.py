@@ -18,7 +18,7 @@ from lambda_extension.cli._attached import AttachedExtension
 from lambda_extension.cli._gateway import PATH, Gateway
 from lambda_extension.cli._outcome import Outcome
 from lambda_extension.cli._report import print_outcome
-from lambda_extension.cli._setup import Setup
+from lambda_extension.cli._setup import Setup, unresolved
 from lambda_extension.cli._signals import Ended, on_signals
 from lambda_extension.cli._tally import Made, Tally
 from lambda_extension.cli._terminal import Terminal, plain
@@ -49,6 +49,7 @@ class Service:
     attached: Sequence[AttachedExtension]
     waited_for: Sequence[str]
     follow: bool
+    strict: bool
     as_json: bool
     telemetry: Path | None
 
@@ -108,6 +109,7 @@ async def _serve(service: Service) -> Outcome | Ended:
                 made=made,
                 shutdown=shutdown,
                 tally=tally,
+                strict=service.strict,
                 findings=simulator.record.findings,
             )
             everything.cancel_scope.cancel()
@@ -128,7 +130,7 @@ async def _invocations(
 ) -> ShutdownReport:
     """Take invocations until asked to end; those under way are answered, and then the environment shuts down."""
 
-    async def invoke(payload: Any, **options: Any) -> InvocationResult:
+    async def invoke(payload: bytes, **options: Any) -> InvocationResult:
         result = await simulator.invoke(payload, **options)
         made.add(result)
         return result
@@ -150,6 +152,9 @@ async def _invocations(
 
 def _announce(service: Service, simulator: Simulator, port: int) -> None:
     terminal = Terminal(stderr=service.as_json)
+    notice = unresolved(simulator)
+    if notice is not None:
+        terminal.notice(notice)
     terminal.paragraph(("function:", "bold"), (f"POST http://{_HOST}:{port}{PATH}", ""))
     variables = simulator.settings.extension_environment(simulator.api)
     for name in service.waited_for:

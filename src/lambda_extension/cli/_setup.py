@@ -18,21 +18,14 @@ from lambda_extension.simulator import (
     Function,
     ScriptedFunction,
     Simulator,
+    hosts_line,
 )
 
-__all__ = ["Setup", "command_of", "search_path", "unpassed"]
+__all__ = ["Setup", "command_of", "search_path", "unpassed", "unresolved"]
 
 # What the function does where none is given.
 _STAND_IN: Final = ScriptedFunction(
     latency=0.01, log_lines=["order accepted", '{"level": "INFO", "message": "order shipped"}']
-)
-# What the simulator sets itself, and a developer may overrule: to send to the real AWS, say.
-_OVERRULED: Final = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
 )
 # Names that any shell script may have, and that a function has of its own.
 _EVERYWHERE: Final = frozenset(
@@ -73,6 +66,18 @@ def unpassed(files: Sequence[Path], environment: Mapping[str, str]) -> Iterator[
             yield path.name, name
 
 
+def unresolved(simulator: Simulator) -> str | None:
+    """Return what to do where processes of a simulation cannot resolve `sandbox.localdomain`; None where they can."""
+    surroundings = simulator.surroundings
+    if surroundings.address is not None or not simulator.settings.commands():
+        return None
+    why = surroundings.why_not
+    return (
+        f"sandbox.localdomain does not resolve here, and a namespace of its own cannot be had ({why}): an extension "
+        f"that listens on it fails, until /etc/hosts has this line: {hosts_line()}"
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Setup:
     """An environment to simulate.
@@ -81,6 +86,7 @@ class Setup:
         function: `module:handler`, the path or the command line of a bootstrap, or None for the stand-in.
         handler: What a bootstrap is told.
         environment: Variables of the function and its extensions.
+        opt: Where the layers have been laid out.
     """
 
     extensions: Sequence[ExtensionSpec]
@@ -94,6 +100,7 @@ class Setup:
     freeze: bool = False
     timeout: float = 3.0
     faults: Sequence[Fault] = ()
+    opt: Path | None = None
     init_timeout: float = 10.0
     api_port: int = 0
 
@@ -111,28 +118,26 @@ class Setup:
         """Make the simulation; `watch` is called with each entry.
 
         Raises:
-            ValueError: Two extensions have one name.
+            ValueError: Two extensions have one name, or a fault is for what nobody has.
             ModuleNotFoundError: A Python handler is given, and awslambdaric is not installed.
         """
-        environment = {"PATH": search_path(), **self.environment}
-        overruled = {name: text for name, text in self.environment.items() if name in _OVERRULED}
         about: dict[str, Any] = {}
         if self.handler is not None:
             about["about"] = Function(handler=self.handler)
-        if self.log_format is not None:
-            about["log_format"] = self.log_format
         return Simulator(
-            [attrs.evolve(spec, environment={**overruled, **spec.environment}) for spec in self.extensions],
+            self.extensions,
             self.function or _STAND_IN,
             mode=self.mode,
             timeout=self.timeout,
             init_timeout=self.init_timeout,
             api_port=self.api_port,
             memory_mb=self.memory,
+            log_format=self.log_format,
             concurrency=self.concurrency,
             freeze=self.freeze,
             faults=self.faults,
-            environment=environment,
+            environment={"PATH": search_path(), **self.environment},
+            opt=self.opt,
             watch=watch,
             **about,
         )

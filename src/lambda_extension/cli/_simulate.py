@@ -92,7 +92,7 @@ async def _run(plan: Plan, output: Output, spans: Timeline) -> Outcome:
             if entry.kind == "output" and entry.who != "runtime":
                 click.echo(f"[{entry.who}] {plain(entry.detail['text'])}", err=output.as_json)
 
-        return await run(plan, Tally(telemetry), watch, advance=advance)
+        return await run(plan, Tally(telemetry), watch, tell=errors.notice, advance=advance)
 
 
 def _nothing() -> None:

@@ -27,6 +27,7 @@ class Refusal:
     call: str
     status: int
     error_type: str
+    message: str
 
 
 @attrs.frozen(kw_only=True)
@@ -95,15 +96,16 @@ class Tally:
     def _add_call(self, entry: Entry, call: str) -> None:
         status = entry.detail["status"]
         if status >= 400 and not self._ending:  # at the end, every poll that still waits is turned away
-            kind = str(entry.detail.get("error_type") or "-")
-            self.refusals[Refusal(who=entry.who, call=call, status=status, error_type=kind)] += 1
+            kind, message = str(entry.detail["error_type"]), str(entry.detail["message"])
+            refusal = Refusal(who=entry.who, call=call, status=status, error_type=kind, message=message)
+            self.refusals[refusal] += 1
 
     def _add_error(self, entry: Entry, call: str) -> None:
         error = ReportedError(
             who=entry.who,
             call="init/error" if call == "InitError" else "exit/error",
             error_type=str(entry.detail["error_type"]),
-            message=str(entry.detail.get("message") or ""),
+            message=str(entry.detail["message"]),
         )
         self.errors[error] += 1
 

@@ -75,6 +75,10 @@ class Terminal:
         for line in wrapped(parts, self.console.width, indent=indent):
             self._print(line)
 
+    def notice(self, text: str) -> None:
+        """Print something that is worth knowing and no error."""
+        self.paragraph(("notice:", "bold yellow"), (text, ""))
+
     def figures(self, title: str, rows: Sequence[tuple[str, str]]) -> None:
         """Print labels and values in two columns, the values wrapped."""
         self._print(Text(plain(title), style="bold"))

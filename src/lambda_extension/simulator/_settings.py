@@ -90,8 +90,8 @@ class Settings:
             "AWS_LAMBDA_FUNCTION_NAME": about.name,
             "AWS_LAMBDA_FUNCTION_VERSION": about.version,
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(self.memory_mb),
-            "AWS_REGION": about.region,
-            "AWS_DEFAULT_REGION": about.region,
+            "AWS_REGION": customer.get("AWS_REGION", about.region),
+            "AWS_DEFAULT_REGION": customer.get("AWS_DEFAULT_REGION", about.region),
             "AWS_LAMBDA_METADATA_API": api,
             "AWS_LAMBDA_METADATA_TOKEN": TOKEN,
             "TZ": ":UTC",
@@ -101,7 +101,8 @@ class Settings:
             variables["AWS_CONTAINER_AUTHORIZATION_TOKEN"] = TOKEN
         else:
             for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-                variables[name] = "simulator"
+                # Lambda lets nobody set them; a developer may, to reach the real AWS.
+                variables.setdefault(name, "simulator")
         if self.managed:
             variables["AWS_LAMBDA_LOG_FORMAT"] = self.log_format
         return variables

@@ -23,7 +23,7 @@ from lambda_extension.simulator._platform._faults import Fault, check_faults
 from lambda_extension.simulator._platform._functions import ExtensionSpec, ScriptedFunction, function_argv
 from lambda_extension.simulator._platform._lifecycle import Platform
 from lambda_extension.simulator._platform._participants import Invocation
-from lambda_extension.simulator._platform._surroundings import LOOPBACK, open_surroundings
+from lambda_extension.simulator._platform._surroundings import LOOPBACK, Surroundings, open_surroundings
 from lambda_extension.simulator._settings import Mode, Settings
 from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._record import Entry, Record
@@ -177,6 +177,7 @@ class Simulator:
             open_surroundings(self.settings.commands(), opt=self.settings.opt) as surroundings,
             anyio.create_task_group() as tasks,
         ):
+            self.surroundings: Surroundings = surroundings
             # Nothing is awaited from here until the server takes the socket over.
             sock = listen_on(LOOPBACK, self.settings.api_port)
             self.api: str = f"{LOOPBACK}:{sock.getsockname()[1]}"

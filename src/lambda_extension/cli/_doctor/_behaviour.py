@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from lambda_extension.cli._doctor._check import Check, Verdict
 from lambda_extension.cli._doctor._layer import homes_of_packages, where_is
 from lambda_extension.cli._doctor._observe import Life, Observation
+from lambda_extension.simulator._watching._record import Level
 
 __all__ = ["check_calm", "check_rough", "check_rules"]
 
@@ -17,6 +18,7 @@ _IMPORT_TIME: Final = re.compile(r"import time:\s*(\d+) \|\s*(\d+) \|( +)(\S+)")
 _NO_MODULE: Final = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'")
 _SLOW_INIT_MS: Final = 2_000
 _SLOW_IMPORTS_MS: Final = 1_000
+_VERDICTS: Final[Mapping[Level, Verdict]] = {"error": "fail", "warning": "warn", "note": "pass"}
 _RULING: Final = re.compile(r"[\W_]*")
 
 
@@ -44,7 +46,7 @@ def check_rules(*runs: Observation) -> Iterator[Check]:
     """Give each rule that was broken, once."""
     broken = {(finding.who, finding.rule): finding for run in runs for finding in run.findings}
     for finding in broken.values():
-        yield Check(f"rule {finding.rule}", "fail", f"{finding.message} {finding.fix}", finding.who)
+        yield Check(f"rule {finding.rule}", _VERDICTS[finding.level], f"{finding.message} {finding.fix}", finding.who)
 
 
 # -- start

@@ -56,20 +56,20 @@ async def _examine_layer(layer: Path, report: Report) -> None:
             for check in check_file(file):
                 report(check)
         if files and all(map(can_start, files)):
-            await _observe(specs_of(root, path), {}, root, report)
+            await _observe(specs_of(root), {"PATH": path}, root, report)
 
 
 async def _observe(
     specs: Sequence[ExtensionSpec], environment: Mapping[str, str], root: Path | None, report: Report
 ) -> None:
     names = [spec.resolved_name for spec in specs]
-    calm = await observe(specs, environment=environment, rough=False)
+    calm = await observe(specs, environment=environment, opt=root, rough=False)
     for name in names:
         for check in check_calm(name, calm, root):
             report(check)
     if not calm.started:
         return
-    rough = await observe(specs, environment=environment, rough=True)
+    rough = await observe(specs, environment=environment, opt=root, rough=True)
     for name in names:
         for check in check_rough(name, calm, rough):
             report(check)

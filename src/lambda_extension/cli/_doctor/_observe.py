@@ -92,7 +92,9 @@ class Observation:
         return all(life.init_ms is not None for life in self.lives.values())
 
 
-async def observe(extensions: Sequence[ExtensionSpec], *, environment: Mapping[str, str], rough: bool) -> Observation:
+async def observe(
+    extensions: Sequence[ExtensionSpec], *, environment: Mapping[str, str], opt: Path | None, rough: bool
+) -> Observation:
     """Run two invocations.
 
     A calm life measures imports, and Python writes at once in it. A rough one is as on Lambda, freezes for hours
@@ -110,6 +112,7 @@ async def observe(extensions: Sequence[ExtensionSpec], *, environment: Mapping[s
         [attrs.evolve(spec, environment={**spec.environment, **measured}) for spec in extensions],
         ScriptedFunction(latency=_LATENCY, log_lines=["a line", '{"level": "INFO", "message": "another"}']),
         environment=environment,
+        opt=opt,
         freeze=rough,
         faults=[DeliveryFault(action="unknown-event")] if rough else [],
         watch=watch,
