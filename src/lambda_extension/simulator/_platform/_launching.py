@@ -100,7 +100,11 @@ class Launcher:
             self._failed(participant, argv, problem or _obstacle_of(argv, error))
             return None
         self._record.add("process", participant.name, "start", argv=argv, pid=participant.process.pid)
-        return await participant.process.run(lambda line: self._owner.output(participant.name, line))
+        code = await participant.process.run(lambda line: self._owner.output(participant.name, line))
+        if problem is not None and code:
+            # uvloop starts what the kernel refuses as a shell script.
+            self._failed(participant, argv, problem)
+        return code
 
     def _failed(self, participant: Participant, argv: list[str], problem: Obstacle) -> None:
         self._record.add("process", participant.name, "launch-error", argv=argv, error=problem.message)

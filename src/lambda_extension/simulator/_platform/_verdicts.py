@@ -196,7 +196,8 @@ class Verdicts:
             "runtime",
             "error",
             request_id=invocation.request_id,
-            error_type=invocation.error_type,
+            # A runtime need not name the type but in the body.
+            error_type=_said(invocation.response, "errorType") or invocation.error_type,
             message=_message(invocation.response),
             output=tuple(invocation.logs),
         )
@@ -232,9 +233,13 @@ def _signal(number: int) -> str:
 
 
 def _message(body: bytes) -> str:
-    """Return the errorMessage of an error's body; empty if it has none."""
+    return _said(body, "errorMessage")
+
+
+def _said(body: bytes, name: str) -> str:
+    """Return a field of an error's body; empty if it has none."""
     try:
         parsed = json.loads(body)
     except ValueError:
         return ""
-    return str(parsed.get("errorMessage", "")) if isinstance(parsed, dict) else ""
+    return str(parsed.get(name, "")) if isinstance(parsed, dict) else ""

@@ -1,0 +1,183 @@
+"""What processes find around them: a /tmp of their own, /opt, a host named sandbox; and what is done without these."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+from simulator_kit import script
+
+from lambda_extension.simulator import ExtensionSpec, Simulator, hosts_line
+from lambda_extension.simulator._platform import _surroundings
+from lambda_extension.simulator._platform._surroundings import open_surroundings
+
+LOOK = """
+import json, os, pathlib, socket, sys
+def resolved(name):
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return None
+tmp = pathlib.Path(os.environ.get("TMPDIR", "/tmp"))
+print(json.dumps({
+    "tmp": sorted(entry.name for entry in tmp.iterdir()), "TMPDIR": os.environ.get("TMPDIR"), "cwd": os.getcwd(),
+    "uid": os.getuid(), "argv0": sys.argv[0], "hosts": [resolved("sandbox"), resolved("sandbox.localdomain")],
+    "opt": sorted(os.listdir("/opt")), "PATH": os.environ["PATH"],
+}))
+(tmp / "left behind").write_text("x")
+"""
+
+
+async def looked(path: Path, **settings: object) -> dict[str, object]:
+    """Start an extension twice in one simulation, the second time after a reset, and return what it last saw."""
+    import json
+
+    async with Simulator([path], **settings) as lambda_:  # type: ignore[arg-type]
+        await lambda_.invoke()
+    lines = [entry.detail["text"] for entry in lambda_.record.find("output", who=path.name)]
+    seen: dict[str, object] = json.loads(lines[-1])
+    seen["first"] = json.loads(lines[0])["tmp"]
+    return seen
+
+
+def gone(path: str) -> bool:
+    return not Path(path).exists()
+
+
+def mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text()
+
+
+def namespaces() -> bool:
+    async def probe() -> bool:
+        async with open_surroundings([(["/bin/true"], {})], opt=None) as found:
+            return found.mounted
+
+    return anyio.run(probe)
+
+
+needs_namespaces = pytest.mark.skipif(
+    not os.environ.get("NAMESPACES_REQUIRED") and not namespaces(), reason="no mount namespaces here"
+)
+
+
+@needs_namespaces
+async def test_tmp_is_of_the_simulation_and_starts_empty(tmp_path: Path) -> None:
+    path = script(tmp_path / "look", LOOK)
+    (entry,) = [parent.name for parent in path.parents if parent.parent == Path("/tmp")] or [""]
+    for _ in range(2):
+        seen = await looked(path)
+        # What the command line names under the host's /tmp is still there, and nothing else.
+        assert seen["first"] == [entry]
+        assert seen["tmp"] == sorted([entry, "left behind"])  # through a reset
+        assert seen["TMPDIR"] is None
+    assert gone("/tmp/left behind")
+    assert seen["cwd"] == str(Path.cwd())
+    assert seen["uid"] == os.getuid()
+
+
+@needs_namespaces
+async def test_sandbox_resolves_to_an_address_that_is_not_127_0_0_1(tmp_path: Path) -> None:
+    seen = await looked(script(tmp_path / "look", LOOK))
+    assert seen["hosts"] == ["127.0.0.2", "127.0.0.2"]
+
+
+@needs_namespaces
+async def test_opt_is_what_the_layers_make(tmp_path: Path) -> None:
+    layer = tmp_path / "layer"
+    (layer / "extensions").mkdir(parents=True)
+    seen = await looked(script(layer / "extensions/look", LOOK), opt=layer)
+    assert seen["opt"] == ["extensions"]
+    assert seen["argv0"] == "/opt/extensions/look"
+    assert str(seen["PATH"]).startswith("/opt/bin:")
+
+
+@needs_namespaces
+async def test_the_host_keeps_its_mounts(tmp_path: Path) -> None:
+    before = mounts()
+    await looked(script(tmp_path / "look", LOOK))
+    assert mounts() == before
+
+
+@needs_namespaces
+async def test_variables_of_an_extension_alone_count_as_well(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    source = "import os, pathlib\npathlib.Path(os.environ['OUT']).write_text('x')"
+    spec = ExtensionSpec([sys.executable, "-c", source], name="x", environment={"OUT": str(out)})
+    async with Simulator([spec]) as lambda_:
+        await lambda_.ready()
+    assert out.read_text() == "x"
+
+
+@pytest.mark.parametrize("why", ["no nsenter", "no rights", "another system"])
+async def test_without_a_namespace_tmpdir_leads_there(
+    why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if why == "no nsenter":
+        monkeypatch.setattr("shutil.which", lambda name, **_: None if name == "nsenter" else f"/bin/{name}")
+    elif why == "no rights":
+        holder = tmp_path / "holder.py"
+        holder.write_text("import sys; sys.exit('unshare: Operation not permitted')")
+        monkeypatch.setattr(_surroundings, "_HOLDER", holder)
+    else:
+        monkeypatch.setattr("sys.platform", "darwin")
+    layer = tmp_path / "layer"
+    layer.mkdir()
+    seen = await looked(script(tmp_path / "look", LOOK), opt=layer)
+    assert seen["first"] == []
+    assert seen["tmp"] == ["left behind"]
+    assert seen["TMPDIR"]
+    assert gone(str(seen["TMPDIR"]))
+    assert str(seen["PATH"]).startswith(f"{layer}/bin:")
+
+
+async def test_it_says_why_there_is_no_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    async with open_surroundings([(["x"], {})], opt=None) as found:
+        assert "nsenter" in found.why_not
+        assert found.command(["x"]) == ["x"]
+
+
+async def test_without_processes_nothing_is_started() -> None:
+    async with open_surroundings([], opt=None) as found:
+        assert (found.mounted, found.why_not) == (False, "")
+        assert found.tmp.is_dir()
+    assert not found.tmp.exists()
+
+
+@pytest.mark.parametrize(
+    ("answer", "address"), [("127.0.0.2", "127.0.0.2"), ("203.0.113.7", None)], ids=["hosts file", "wildcard"]
+)
+async def test_a_name_that_leads_off_this_machine_is_not_believed(
+    answer: str, address: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_: [(2, 1, 6, "", (answer, 0))])
+    async with open_surroundings([(["x"], {})], opt=None) as found:
+        assert found.address == address
+
+
+def test_the_line_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    assert hosts_line() == "127.0.0.2 sandbox.localdomain sandbox"
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert hosts_line() == "127.0.0.1 sandbox.localdomain sandbox"
+
+
+@needs_namespaces
+@pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="only root can be somebody else")
+def test_users_who_are_not_root_have_a_namespace_too() -> None:
+    """The program that holds it, run by another user: it is what makes the difference."""
+    python = shutil.which("python3", path="/usr/bin:/bin")
+    if python is None:
+        pytest.skip("no Python that another user may run")
+    holder = _surroundings._HOLDER.read_text()
+    order = '{"user": true, "cwd": "/", "mounts": [["/var", "/tmp"]]}'
+    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python, "-I", "-S", "-c", holder, order]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
+    assert (done.stdout, done.stderr) == ("ok\n", "")
