@@ -96,6 +96,12 @@ def test_what_an_invocation_has_is_gathered_once_and_shared() -> None:
     assert (three.cold_start, three.trace_id) == (False, None)
 
 
+def test_a_trace_that_is_not_whole_is_taken_as_far_as_it_goes() -> None:
+    tracing = {"type": "X-Amzn-Trace-Id", "value": "Root=1-67c2d4a0-aabbccddeeff001122334455;Sampled=?"}
+    found = correlator().take(events(start(A, tracing=tracing)))[0].context
+    assert (found.trace_id, found.span_id, found.trace_flags) == ("67c2d4a0aabbccddeeff001122334455", None, None)
+
+
 @pytest.mark.parametrize("kind", ["provisioned-concurrency", "lambda-managed-instances"])
 def test_where_nobody_waits_for_an_init_no_start_is_cold(kind: str) -> None:
     environment = Environment.from_mapping({"AWS_LAMBDA_INITIALIZATION_TYPE": kind})

@@ -76,6 +76,7 @@ def test_what_is_ready_made_is_found_in_a_sentence(secret: str, part: str) -> No
         "4111111111111112",  # not the right check digit
         "0000000000000000",
         "4111 1111 1111",
+        "1 2 3 4 123 4567 8901 2",
         "bearer of news",
         "a.b.c, eyJ.x, 10.0.0.1, v1.2.3",
         "AKIA",
@@ -103,16 +104,24 @@ def test_only_the_patterns_that_are_asked_for_count() -> None:
 def test_keys_give_away_values_that_no_pattern_knows() -> None:
     body = {
         "SecretAccessKey": "short",
-        "headers": {"Authorization": "Basic YTpi", "Accept": "*/*"},
+        "headers": {"Authorization": "Basic YTpi", "authorization": ["Basic YTpi"], "Accept": "*/*"},
         "secret_access_key": "",
         "sessionToken": {"nested": "stays"},
     }
     assert redacted(body) == {
         "SecretAccessKey": "[redacted]",
-        "headers": {"Authorization": "[redacted]", "Accept": "*/*"},
+        "headers": {"Authorization": "[redacted]", "authorization": "[redacted]", "Accept": "*/*"},
         "secret_access_key": "",
         "sessionToken": {"nested": "stays"},
     }
+
+
+def test_keys_are_looked_at_anew_when_there_are_too_many_to_remember() -> None:
+    redaction = redact(EMAIL)
+    for n in range(1100):
+        found = redaction(one("x", **{f"{n}@example.com": 1, f"key {n}": "ann@example.com"}))
+        assert isinstance(found, LogRecord)
+        assert found.attributes == {"[redacted]": 1, f"key {n}": "[redacted]"}
 
 
 def test_a_record_in_which_something_was_replaced_has_no_raw_event() -> None:

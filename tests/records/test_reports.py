@@ -186,6 +186,6 @@ def test_a_report_that_tells_of_an_init_is_a_cold_start() -> None:
 
 def test_a_report_can_be_changed_into_another() -> None:
     found = only_report(start(A), done(A), report(A))
-    other = found.replace(attributes={"team": "x"})
+    other = found.with_attributes({"team": "x"})
     assert msgspec.json.decode(other.encode())["attributes"] == {"team": "x"}
     assert found.attributes == {}

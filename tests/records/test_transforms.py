@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from events_for_records import A, B, C, correlator, done, events, line, report, start
+from events_for_records import A, B, C, correlator, done, dropped, events, line, report, start
 
 from lambda_extension.records import (
     InvocationReport,
@@ -107,6 +107,7 @@ def test_attributes_are_added_and_a_records_own_stay() -> None:
 @pytest.mark.parametrize(
     ("body", "cut", "size"),
     [
+        ("aa", "aa", None),
         ("a" * 10, "a" * 10, None),
         ("a" * 11, "a" * 7 + "…", 11),
         ("ä" * 5, "ä" * 5, None),
@@ -219,6 +220,7 @@ def test_a_sample_keeps_whole_invocations_and_every_one_that_failed() -> None:
     ids = [f"aaaaaaaa-0000-4000-8000-{n:012}" for n in range(400)]
     pipeline = Pipeline([only(source="function"), sample(0.25)])
     stream = records(
+        dropped(),
         line("init"),
         *(
             each

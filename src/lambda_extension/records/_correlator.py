@@ -151,9 +151,26 @@ class Correlator:
         current = self._invocations.current
         if current is None or (reading.request_id is not None and reading.request_id != current.request_id):
             current = self._context(reading, event, out)
-        if current is not None:
+        if current is None:
+            self._hold(event, source, reading, out)
+        elif self._join is None and reading.id_key is None and reading.trace is None:  # by far the most lines
+            out.append(
+                LogRecord(
+                    reading.time or event.time,
+                    source,
+                    source,
+                    reading.number,
+                    reading.level,
+                    reading.body,
+                    reading.attributes,
+                    current,
+                    event,
+                )
+            )
+        else:
             self._emit(event, source, reading, current, out)
-            return
+
+    def _hold(self, event: Any, source: Literal["function", "extension"], reading: Reading, out: list[Record]) -> None:
         for oldest in self._orphans.add(Held(event, source, reading), self._clock()):
             self._emit_held(oldest, self._unknown(oldest.reading), out)
 

@@ -44,10 +44,9 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 _LEVEL_KEYS = ("level", "severity", "@l", "log.level", "levelname", "lvl", "loglevel", "log_level", "Level", "LogLevel")
 _TIME_KEYS = ("timestamp", "time", "@timestamp", "@t", "ts", "asctime", "Timestamp", "timeMillis")
 _MESSAGE_KEYS = ("message", "msg", "@m", "@mt", "Message", "short_message")
-_ID_KEYS = ("requestId", "AWSRequestId", "function_request_id", "aws_request_id", "awsRequestId", "lambda_request_id")
-_IDS = frozenset(_ID_KEYS)
+_ID_KEYS = ("AWSRequestId", "function_request_id", "aws_request_id", "awsRequestId", "lambda_request_id")
 _TRACE_KEYS = (("trace_id", "span_id"), ("traceId", "spanId"), ("trace.id", "span.id"), ("@tr", "@sp"))
-_TRACE_IDS = frozenset(first for first, _ in _TRACE_KEYS)
+_RARE = frozenset({*_ID_KEYS, *(first for first, _ in _TRACE_KEYS)})
 
 
 def is_request_id(text: str) -> bool:
@@ -57,24 +56,45 @@ def is_request_id(text: str) -> bool:
 
 def read_object(record: dict[str, Any]) -> Reading:
     """Read a JSON object that somebody logged; a key is dropped only when its content has a place of its own."""
-    rest = dict(record)
-    message = _message(rest)
-    number, level = _level(rest)
-    if level is None and "@t" in rest:
-        number, level = SEVERITIES["Information"], "Information"  # which serilog leaves out
-    time = _time(rest)
-    trace = None if _TRACE_IDS.isdisjoint(rest) else _trace(rest)
-    request_id, id_key, vouched = None, None, False
-    if not _IDS.isdisjoint(rest):
-        id_key = next(key for key in _ID_KEYS if key in rest)
-        request_id = rest[id_key]
-        # Lambda's own format has all four; a key named requestId alone may be the user's, of API Gateway's request say.
-        vouched = id_key != "requestId" or (message is not None and "level" in record and "timestamp" in record)
-        if type(request_id) is not str:
-            request_id, id_key, vouched = None, None, False
+    rest = record.copy()
+    # The usual keys first, each in its usual form: that is by far the most lines.
+    message = rest.get("message")
+    if message is not None:
+        del rest["message"]
+    else:
+        message = _message(rest)
+    level = rest.get("level")
+    number = SEVERITIES.get(level, 0) if type(level) is str else 0
+    if number:
+        del rest["level"]
+    else:
+        number, level = _level(rest)
+    stamp = rest.get("timestamp")
+    time = text_time(stamp) if type(stamp) is str else None
+    if time is not None:
+        del rest["timestamp"]
+    else:
+        time = _time(rest)
+    found = Reading(number, level, time, message, rest)
+    request_id = rest.get("requestId")
+    if type(request_id) is str:
+        found.request_id, found.id_key = request_id, "requestId"
+        # Lambda's own format has all four; a key of that name alone may be the user's, of API Gateway's request say.
+        found.vouched = message is not None and "level" in record and "timestamp" in record
+    if not _RARE.isdisjoint(rest):
+        _read_rare(found, rest)
     if message is None:
-        return Reading(number, level, time, record, {}, request_id, None, vouched, trace)
-    return Reading(number, level, time, message, rest, request_id, id_key, vouched, trace)
+        found.body, found.attributes, found.id_key = record, {}, None
+    return found
+
+
+def _read_rare(found: Reading, rest: dict[str, Any]) -> None:
+    """Read the keys that few lines have: a trace, an id that a library for Lambda wrote."""
+    found.trace = _trace(rest)
+    for key in _ID_KEYS:
+        if type(rest.get(key)) is str:
+            found.request_id, found.id_key, found.vouched = rest[key], key, True
+            break
 
 
 def _message(rest: dict[str, Any]) -> Any:
@@ -106,6 +126,8 @@ def _level(rest: dict[str, Any]) -> tuple[int, str | None]:
         else:
             del rest["log"]
         return severity_of(log["level"]), log["level"]
+    if "@t" in rest:
+        return SEVERITIES["Information"], "Information"  # which serilog leaves out
     return 0, None
 
 
@@ -147,19 +169,23 @@ def read_json_text(line: str) -> Reading | None:
     return read_object(record) if type(record) is dict else None
 
 
+# As awslambdaric writes them, so that a line costs one look.
+_BRACKETS = {f"[{level}]": (number, level) for level, number in SEVERITIES.items() if level.isupper()}
+
+
 def _bracketed(line: str) -> Reading | None:
     """Read awslambdaric's `[LEVEL]`, tab, time, tab, request id, tab; or else what begins with a level in brackets."""
-    level, found, rest = line[1:].partition("]")
-    number = SEVERITIES.get(level.strip())
-    if number is None or not found:
-        return None
-    parts = rest.split("\t", 3)
-    if len(parts) == 4 and not parts[0]:
+    parts = line.split("\t", 3)
+    if len(parts) == 4 and (found := _BRACKETS.get(parts[0])) is not None:
         _, stamp, request_id, message = parts
         time = text_time(stamp)
         if time is not None and len(request_id) in _ID_LENGTHS:
+            number, level = found
             return Reading(number, level, time, message, {}, request_id or None, None, True)
-    return Reading(number, level.strip(), None, rest.lstrip(), {})
+    level, bracket, rest = line[1:].partition("]")
+    level = level.strip()
+    number = SEVERITIES.get(level, 0)
+    return Reading(number, level, None, rest.lstrip(), {}) if number and bracket else None
 
 
 _STAMPED = re.compile(
@@ -202,19 +228,25 @@ def _stamped(line: str) -> Reading | None:
 _PAIR = re.compile(r'([A-Za-z_@][\w.@-]*)=("(?:[^"\\]|\\.)*+"|[^\s"]*+)(?:\s++|$)')
 
 
+# Nothing that begins a line and is longer than this is a level or the first key of logfmt.
+_LONGEST = 14
+
+
 def _worded(line: str) -> Reading | None:
     """Read what begins with a word: Python's `LEVEL:logger:message`, logfmt of logrus and slog, a level in capitals."""
-    head, found, rest = line.partition(":")
-    if found and (number := SEVERITIES.get(head)) is not None:
+    colon = line.find(":", 1, _LONGEST)
+    if colon > 0 and (number := SEVERITIES.get(line[:colon])) is not None:
+        level, rest = line[:colon], line[colon + 1 :]
         name, found, message = rest.partition(":")
-        if found and head.isupper() and name and " " not in name:
-            return Reading(number, head, None, message, {"logger": name})
-        return Reading(number, head, None, rest.lstrip() if head.isupper() else line, {})
-    if "=" in head[:12]:
+        if found and level.isupper() and name and " " not in name:
+            return Reading(number, level, None, message, {"logger": name})
+        return Reading(number, level, None, rest.lstrip() if level.isupper() else line, {})
+    if line.find("=", 1, _LONGEST) > 0:
         return _logfmt(line)
-    word, found, _ = line.partition(" ")
-    if found and word.isupper() and (number := SEVERITIES.get(word)) is not None:
-        return Reading(number, word, None, line, {})
+    if line[:3].isupper():
+        word, found, _ = line.partition(" ")
+        if found and (number := SEVERITIES.get(word)) is not None:
+            return Reading(number, word, None, line, {})
     return None
 
 

@@ -139,18 +139,34 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
         """Return the same record but for these fields."""
         return msgspec.structs.replace(self, **changes)
 
-    def encode(self) -> bytes:
-        """Return the record as one flat JSON object; the raw event and what is unknown are left out."""
-        line = _Line(
+    def with_attributes(self, attributes: dict[str, Any]) -> LogRecord:
+        """Return the same record with these attributes and no others."""
+        return LogRecord(  # faster than `replace`, and what most transforms do
             self.time,
             self.source,
             self.type,
             self.severity_number,
             self.severity_text,
             self.body,
-            self.attributes or None,
+            attributes,
+            self.context,
+            self.event,
         )
-        return spliced(line, self.context)
+
+    def encode(self) -> bytes:
+        """Return the record as one flat JSON object; the raw event and what is unknown are left out."""
+        return spliced(
+            _Line(
+                self.time,
+                self.source,
+                self.type,
+                self.severity_number,
+                self.severity_text,
+                self.body,
+                self.attributes or None,
+            ),
+            self.context,
+        )
 
 
 def spliced(own: Any, context: Context) -> bytes:

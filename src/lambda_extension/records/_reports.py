@@ -125,6 +125,10 @@ class InvocationReport(_Report, frozen=True, kw_only=True, gc=False):
         """Return the same report but for these fields."""
         return msgspec.structs.replace(self, **changes)
 
+    def with_attributes(self, attributes: dict[str, Any]) -> Self:
+        """Return the same report with these attributes and no others."""
+        return self.replace(attributes=attributes)
+
     def encode(self) -> bytes:
         """Return the report as one flat JSON object; what is unknown is left out."""
         own = _Report(**{name: getattr(self, name) for name in _Report.__struct_fields__})

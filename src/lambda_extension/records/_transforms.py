@@ -132,9 +132,7 @@ def _condition(source: str | None, kind: str | None, attributes: Mapping[str, An
 
 def add(**attributes: Any) -> Named:
     """Add attributes to every record; one that a record has itself stays as it is."""
-    return Named(
-        lambda record: record.replace(attributes={**attributes, **record.attributes}), f"add({', '.join(attributes)})"
-    )
+    return Named(lambda record: record.with_attributes(attributes | record.attributes), f"add({', '.join(attributes)})")
 
 
 _CUT = "…"
