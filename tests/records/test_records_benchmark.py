@@ -1,0 +1,44 @@
+"""What the benchmark of records compares does the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from benchmarks.records import (
+    body_of,
+    by_hand,
+    compressed,
+    json_line,
+    main,
+    measure,
+    plain,
+    records,
+    text_line,
+    transforms,
+)
+
+SAME = ("timestamp", "source", "type", "requestId", "functionName", "severityText", "body", "attributes")
+
+
+def told(body: bytes) -> list[dict[str, object]]:
+    lines = map(json.loads, body.splitlines())
+    return [{key: line.get(key) for key in SAME} for line in lines if line["source"] == "function"]
+
+
+@pytest.mark.parametrize("line", [text_line, json_line])
+def test_json_and_dicts_come_to_the_same(line: object) -> None:
+    body = body_of(line)  # type: ignore[arg-type]  # one of the two
+    ours, by_json = told(transforms(body)), told(by_hand(body))
+    for each in by_json:  # ISO 8601 allows both
+        each["timestamp"] = str(each["timestamp"]).replace("+00:00", "Z")
+    assert ours == by_json
+    assert len(ours) > 800
+    assert len(compressed(body)) < len(transforms(body))
+    assert plain(body).count(b"\n") == records(body).count(b"\n") == 1001
+
+
+def test_a_table_is_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.records.measure", lambda: measure(rounds=1))
+    main()
+    assert capsys.readouterr().out.count("goal: 3.0") == 2
