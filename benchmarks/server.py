@@ -1,4 +1,4 @@
-"""What the HTTP server alone costs per request: hypercorn, and plain h11 on anyio, under an app that only answers.
+"""What the HTTP server alone costs per request: hypercorn, plain h11, the direct one; under an app that only answers.
 
 `python -m benchmarks.server` prints a table; docs/benchmarks.md says what follows from it.
 """
@@ -24,13 +24,8 @@ SIZES = {"20 events": 4_500, "1,000 events": 220_000, "4,000 events": 890_000}
 BACKENDS = ("asyncio", "uvloop", "trio")
 
 
-async def app(scope: Any, receive: Any, send: Any) -> None:
+async def app(_: Any, receive: Any, send: Any) -> None:
     """Read the body; answer 200."""
-    if scope["type"] == "lifespan":
-        for phase in ("startup", "shutdown"):
-            await receive()
-            await send({"type": f"lifespan.{phase}.complete"})
-        return
     while (await receive()).get("more_body"):
         pass
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
@@ -54,7 +49,7 @@ async def plain(stream: anyio.abc.ByteStream) -> None:
                 connection.start_next_cycle()
 
 
-async def serve(kind: str) -> None:
+async def serve(kind: Any) -> None:
     """Serve until killed; the first line of output is the port."""
     if kind == "h11":
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
@@ -64,9 +59,7 @@ async def serve(kind: str) -> None:
     sock = listen_on("127.0.0.1")
     print(sock.getsockname()[1], flush=True)
     async with anyio.create_task_group() as tasks:
-        await tasks.start(
-            functools.partial(serve_app, app, sock, shutdown_trigger=anyio.sleep_forever, graceful_timeout=0.1)
-        )
+        await tasks.start(functools.partial(serve_app, app, sock, server=kind, shutdown_trigger=anyio.sleep_forever))
 
 
 def measure(kind: str, backend: str, size: int) -> float:
@@ -94,7 +87,7 @@ def measure(kind: str, backend: str, size: int) -> float:
 def main() -> None:
     print("| µs per request | " + " | ".join(SIZES) + " |\n|---|" + "---|" * len(SIZES))
     for backend in BACKENDS:
-        for kind in ("hypercorn", "h11"):
+        for kind in ("hypercorn", "h11", "direct"):
             figures = [measure(kind, backend, size) for size in SIZES.values()]
             print(f"| {kind} on {backend} | " + " | ".join(f"{figure:.0f}" for figure in figures) + " |", flush=True)
 

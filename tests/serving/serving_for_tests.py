@@ -6,7 +6,7 @@ import functools
 import socket
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Self
 
 import anyio
@@ -30,6 +30,7 @@ class Peer:
         self.stream = stream
         self.send = stream.send
         self.buffer = b""
+        self.raw = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # which uvloop gives of no broken connection
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,8 +65,8 @@ class Peer:
 
     async def reset(self) -> None:
         """Vanish, so that the server's next write fails."""
-        raw = self.stream.extra(anyio.abc.SocketAttribute.raw_socket)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with suppress(OSError):  # broken already
+            self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await self.stream.aclose()
 
 

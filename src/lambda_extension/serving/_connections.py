@@ -23,7 +23,7 @@ class ConnectionServer(Protocol):
     """Serves accepted connections, whichever way."""
 
     async def wait_room(self) -> None:
-        """Wait until one more connection can be served."""
+        """Wait until one more connection, which is there, can be served."""
         ...
 
     async def serve_connection(self, sock: socket.socket) -> None:
@@ -56,8 +56,12 @@ async def accept_connections(
             with sock, accepting:
                 sock.setblocking(False)
                 while True:
-                    await server.wait_room()
                     accepted = await _accept(sock, faults)
+                    try:
+                        await server.wait_room()
+                    except BaseException:  # the end has come
+                        accepted.close()
+                        raise
                     connections.start_soon(server.serve_connection, accepted, name="lambda_extension connection")
             await server.end()
         background.cancel_scope.cancel()

@@ -61,7 +61,7 @@ class Exchange:
             self._over.set()
         if not self._ended:
             if not self.answering and not self._gone and not connection.broken:
-                self._status, self._headers = 500, ()
+                self._status, self._headers, self._left = 500, (), None
                 self.keeps_alive = False
                 with contextlib.suppress(PeerGoneError):
                     await self._answer(b"", more=False)
@@ -100,6 +100,8 @@ class Exchange:
             OSError: The peer has gone.
             RuntimeError: This message has no place here.
         """
+        if self._gone:  # or given up: what was taken in is not the whole request
+            raise PeerGoneError
         kind = message["type"]
         if kind == "http.response.start" and not self._status:
             self._status, self._headers = int(message["status"]), message.get("headers", ())
