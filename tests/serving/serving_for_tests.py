@@ -76,12 +76,14 @@ class Running:
     Attributes:
         stop: Ends it.
         ended: Set once it has ended.
+        kill: Ends it at once.
     """
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.stop = anyio.Event()
         self.ended = anyio.Event()
+        self.kill = anyio.CancelScope()
 
     async def connect(self) -> Peer:
         return Peer(await anyio.connect_tcp("127.0.0.1", self.port))
@@ -126,7 +128,8 @@ async def running_direct(app: ASGIApp, limits: Limits, faults: Faults | None = N
 @asynccontextmanager
 async def _running(serve: Callable[[], Awaitable[None]], run: Running) -> AsyncGenerator[Running]:
     async def until_the_end() -> None:
-        await serve()
+        with run.kill:
+            await serve()
         run.ended.set()
 
     with anyio.fail_after(20):

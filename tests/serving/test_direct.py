@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,9 +14,10 @@ import anyio.lowlevel
 import pytest
 from serving_for_tests import GET, Peer, answer, echo, read_body, running, running_direct
 
-from lambda_extension.serving._direct import Limits
+from lambda_extension.serving._direct import Connection, DirectServer, Limits
 from lambda_extension.serving._faults import Faults
 from lambda_extension.serving._requests import RequestParser
+from lambda_extension.serving._socket import listen_on
 
 HALF = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"
 FAST = Limits(tick=0.01, patience=3, farewell=3)
@@ -275,11 +279,75 @@ async def test_a_request_that_comes_as_its_connection_is_to_go_is_answered() -> 
             for peer in (first, second):
                 await peer.send(GET)
                 assert await peer.answer() == (200, b"")
-            # Both in one turn: the newcomer, and the next request of the one that would have to go.
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(run.ask)
-                await first.send(GET)
+            # In one turn of the event loop: a newcomer, and the next request of the one that would have to go.
+            with socket.create_connection(("127.0.0.1", run.port)):
+                os.write(first.raw.fileno(), GET)
                 assert await first.answer() == (200, b"")
+
+
+async def test_who_waits_for_room_at_the_end_is_let_go() -> None:
+    entered = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        entered.set()
+        await anyio.sleep_forever()
+
+    async with running_direct(app, Limits(connections=1)) as run, await run.connect() as first:
+        await first.send(GET)
+        await entered.wait()
+        async with await run.connect() as second:
+            await anyio.wait_all_tasks_blocked()
+            run.stop.set()
+            assert await second.rest() == b""
+            await first.reset()
+            run.kill.cancel()
+
+
+async def test_a_request_that_has_come_when_the_server_ends_is_answered() -> None:
+    leave, entered = anyio.Event(), anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        entered.set()
+        await leave.wait()
+        await answer(send)
+
+    async with running(app, "direct") as run, await run.connect() as peer:
+        await peer.send(GET)
+        await entered.wait()
+        late = await run.connect()
+        async with late:
+            await late.send(GET)
+            leave.set()
+            assert await peer.answer() == (200, b"")
+            run.stop.set()
+            assert await late.answer() == (200, b"")
+
+
+def gone() -> tuple[socket.socket, socket.socket]:
+    """Return a listening socket, and one accepted from it whose peer has reset it."""
+    listening = listen_on("127.0.0.1")
+    with socket.create_connection(listening.getsockname()) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        accepted, _ = listening.accept()
+    accepted.setblocking(False)
+    return listening, accepted
+
+
+async def test_a_connection_that_is_gone_before_it_is_served_costs_nothing() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    listening, accepted = gone()
+    with listening:
+        await DirectServer(app, Faults()).serve_connection(accepted)
+        assert accepted.fileno() == -1
+
+
+async def test_a_connection_that_is_gone_is_not_woken() -> None:
+    """It finds out by itself; another has to make room."""
+    listening, accepted = gone()
+    with listening, accepted:
+        assert not Connection(DirectServer(echo, Faults()), accepted).wake_if_idle()
 
 
 async def send_all(send: Any, *messages: dict[str, Any]) -> None:

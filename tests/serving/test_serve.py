@@ -36,6 +36,8 @@ class App:
             await anyio.sleep_forever()
         scope["state"]["word"] = b"cached"
         await send({"type": f"lifespan.startup.{self._start}", "message": "no cache"})
+        if self._start == "failed":
+            raise LookupError("which is said already")
         self.heard.append((await receive())["type"])
         if self._end == "hang":
             await anyio.sleep_forever()

@@ -68,7 +68,7 @@ async def accept_connections(
 
 
 async def _accept(sock: socket.socket, faults: Faults) -> socket.socket:
-    await anyio.lowlevel.checkpoint_if_cancelled()
+    await anyio.lowlevel.checkpoint()  # so that what was accepted before has begun, and counts
     while True:
         try:
             accepted, _ = sock.accept()

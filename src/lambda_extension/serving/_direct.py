@@ -248,8 +248,8 @@ class Connection:
                 if not await self._fill():
                     return None
                 continue
-            if self.server.ending:
-                return None
+            # At the end, a request that is here is still taken.
+            self._cut = self.server.ending
             self.server.mark_idle(self)
             try:
                 if not await self._fill(counted=False):
