@@ -553,7 +553,7 @@ async def test_others_run_while_a_peer_sends_without_a_pause() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(flood, first)
             tasks.start_soon(pipeline, second)
-            for _ in range(20):
+            for _ in range(3):
                 assert (await run.ask())[0] == 200
             tasks.cancel_scope.cancel()
 
