@@ -111,10 +111,10 @@ def start(emulator_binary: Path, tmp_path: Path, backend: str) -> Start:
     return run
 
 
-async def test_200_invocations_lose_no_line_and_no_platform_event(start: Start) -> None:
+async def test_200_invocations_lose_no_line_and_no_platform_event(start: Start, server: str) -> None:
     per_invocation = 5
     answers: list[dict[str, Any]] = []
-    async with start("telemetry.py", managed=True) as run:
+    async with start("telemetry.py", managed=True, SERVER=server) as run:
         await run.wait_for(lambda it: it.noted("backend"))
 
         async def work(worker: int) -> None:
@@ -154,9 +154,9 @@ async def test_200_invocations_lose_no_line_and_no_platform_event(start: Start) 
     assert ended_at - shutdown_ms < 1500
 
 
-async def test_10_000_lines_are_delivered_to_a_real_backend_each_once(start: Start) -> None:
+async def test_10_000_lines_are_delivered_to_a_real_backend_each_once(start: Start, server: str) -> None:
     with http_backend() as state:
-        async with start("delivering.py", managed=True, URL=state.url) as run:
+        async with start("delivering.py", managed=True, URL=state.url, SERVER=server) as run:
             await run.wait_for(lambda it: it.noted("backend"))
 
             async def work(worker: int) -> None:
