@@ -28,7 +28,7 @@ class FakeLambda:
         self.subscribed = anyio.Event()
         self._called = anyio.Event()
         self._send, self._receive = anyio.create_memory_object_stream[dict[str, Any]](100)
-        self.http = httpx.AsyncClient(transport=httpx.MockTransport(self._handle))
+        self.http = httpx.AsyncClient(transport=httpx.MockTransport(self._handle), trust_env=False)
         self.poster = httpx.AsyncClient(trust_env=False, timeout=5)
 
     async def __aenter__(self) -> Self:

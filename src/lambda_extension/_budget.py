@@ -57,20 +57,27 @@ CALL_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
 # How long the name of the environment's own host may take to resolve; where it does not, there is loopback.
 RESOLVE_LIMIT = 0.5
+# How long nothing is accepted once the process has no file left.
+EXHAUSTED_PAUSE = 0.1
+# What one request of an OpenTelemetry exporter may take, unless OpenTelemetry's variables say otherwise.
+EXPORT_LIMIT = 5
+# For a time-out that must not be, where a server takes no infinity: hypercorn's default would close a connection right
+# after a thaw.
+NEVER = 10 * 365 * 24 * 3600.0
 # How much longer than the buffering time-out nothing must have come before nothing more is expected at SHUTDOWN.
 QUIET_MARGIN = 0.1
 
 # What one flush in the background may take, in seconds during which the environment was awake.
 BACKGROUND_FLUSH_LIMIT = 30.0
+# It is counted in waits of this many seconds, of which a freeze can use up one.
+FLUSH_SLICE = 1.0
+# How often a policy may tick at most, and how long it is left alone at most.
+FASTEST_TICK = 0.05
+SLOWEST_TICK = 1.0
 # How long one of several processors may push the platform back on behalf of the others, before it gets no more.
 CROWDED_LIMIT = 1.0
 # How long a processor that keeps failing is left alone (on_error="degrade"), in seconds of the wall clock.
 DEGRADED_PAUSE = 60.0
-
-# Of a shutdown, what a delivery leaves for noting on disk what became of each batch, and for closing its sink.
-DELIVERY_END = 0.1
-# How long noting on disk what became of a batch may hold up a cancellation.
-NOTING_LIMIT = 0.5
 
 _CATCH_SHARE = 0.50
 _DRAIN_SHARE = 0.60

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import Any
 
 import anyio
@@ -120,9 +122,10 @@ async def test_a_broken_connection_is_a_connect_error() -> None:
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b"[" * 100_000])
 async def test_an_unreadable_answer_names_the_call(content: bytes) -> None:
     async with FakeLambda() as platform, client_of(platform) as client:
-        platform.fail("register", httpx.Response(200, content=content))
-        with pytest.raises(DecodeError, match="register"):
-            await client.register("x")
+        await client.register("x")
+        platform.fail("event/next", httpx.Response(200, content=content))
+        with pytest.raises(DecodeError, match="next"):
+            await client.next_event()
 
 
 async def test_an_unreadable_error_body_is_kept_as_text() -> None:
@@ -182,19 +185,119 @@ async def test_known_shutdown_reasons_match_regardless_of_case(given: str) -> No
 @pytest.mark.parametrize(
     "body",
     [
-        {"eventType": "DANCE"},
         {"eventType": "INVOKE", "deadlineMs": 1},
         {"eventType": "SHUTDOWN", "deadlineMs": None},
-        {"eventType": "INVOKE", "deadlineMs": 1, "requestId": "r", "tracing": 3},
+        {"eventType": "INVOKE", "deadlineMs": 1e999, "requestId": "r"},
         {},
     ],
 )
 async def test_an_event_of_another_shape_is_a_decode_error(body: dict[str, Any]) -> None:
     async with FakeLambda() as platform, client_of(platform) as client:
         await client.register("x")
-        platform.fail("event/next", httpx.Response(200, json=body))
+        content = json.dumps(body).replace("Infinity", "1e999").encode()
+        platform.fail("event/next", httpx.Response(200, content=content))
         with pytest.raises(DecodeError, match="next: "):
             await client.next_event()
+
+
+async def test_an_event_of_an_unknown_type_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeLambda() as platform, client_of(platform) as client:
+        await client.register("x")
+        dance = httpx.Response(200, json={"eventType": "DANCE", "partner": 1})
+        platform.fail("event/next", dance, dance)
+        platform.invoke("r-1")
+        event = await client.next_event()
+        assert isinstance(event, InvokeEvent)
+        assert event.request_id == "r-1"
+        assert caplog.messages == ["passed over an event of the unknown type 'DANCE'"] * 2
+
+
+@pytest.mark.parametrize(
+    ("tracing", "value"),
+    [("Root=1-2-3", "Root=1-2-3"), (3, None), ([], None), (None, None), ({"value": 5}, "5"), ({}, "")],
+)
+async def test_tracing_of_another_shape_costs_no_invocation(tracing: Any, value: str | None) -> None:
+    async with FakeLambda() as platform, client_of(platform) as client:
+        await client.register("x")
+        body = {"eventType": "INVOKE", "deadlineMs": 1, "requestId": "r", "tracing": tracing}
+        platform.fail("event/next", httpx.Response(200, json=body))
+        event = await client.next_event()
+        assert isinstance(event, InvokeEvent)
+        assert (None if event.tracing is None else event.tracing.value) == value
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"<html>"])
+async def test_a_registration_without_a_readable_body_is_one_all_the_same(
+    content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with FakeLambda(function_name="orders", function_version="8") as platform, client_of(platform) as client:
+        headers = {"Lambda-Extension-Identifier": EXTENSION_ID}
+        platform.fail("register", httpx.Response(200, content=content, headers=headers))
+        registration = await client.register("x")
+        assert registration.extension_id == EXTENSION_ID
+        assert (registration.function_name, registration.function_version) == ("orders", "8")
+        assert "going on without what the registration says of the function" in caplog.text
+
+
+async def test_a_registration_without_an_identifier_is_refused() -> None:
+    async with FakeLambda() as platform, client_of(platform) as client:
+        platform.fail("register", httpx.Response(200, json=platform.registration))
+        with pytest.raises(RegistrationError, match="no Lambda-Extension-Identifier"):
+            await client.register("x")
+
+
+@pytest.mark.parametrize("name", ["a\r\nX-Other: b", "a\nb", "ä", " a", "a\x00", "\x7f"])
+async def test_a_name_that_no_header_can_carry_is_refused(name: str) -> None:
+    async with FakeLambda() as platform, client_of(platform) as client:
+        with pytest.raises(ValueError, match="cannot register as"):
+            await client.register(name)
+        assert platform.names == []
+
+
+async def test_without_any_name_the_message_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [""])  # as in an interactive session
+    async with FakeLambda() as platform, client_of(platform) as client:
+        with pytest.raises(ValueError, match="pass the complete file name"):
+            await client.register()
+
+
+async def test_every_call_is_a_line_at_debug(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "lambda_extension")
+    async with FakeLambda() as platform, client_of(platform) as client:
+        await client.register("x")
+        platform.fail("init/error", httpx.ConnectError("refused"))
+        with pytest.raises(ConnectError):
+            await client.init_error(KeyError("secret"))
+    assert [message for name, _, message in caplog.record_tuples if name == "lambda_extension"] == [
+        "register: POST /2020-01-01/extension/register was answered 200",
+        "init/error: POST /2020-01-01/extension/init/error failed: ConnectError: refused",
+    ]
+
+
+async def test_of_a_group_with_one_leaf_the_leaf_is_reported() -> None:
+    async with FakeLambda() as platform, client_of(platform) as client:
+        await client.register("x")
+        await client.init_error(ExceptionGroup("outer", [ExceptionGroup("inner", [KeyError("leaf")])]))
+        assert platform.calls[-1][1]["errorType"] == "Extension.KeyError"
+        assert platform.calls[-1][1]["errorMessage"] == "'leaf'"
+        await client.init_error(ExceptionGroup("both", [KeyError("a"), ValueError("b")]))
+        assert platform.calls[-1][1]["errorType"] == "Extension.ExceptionGroup"
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+async def test_an_httpx_client_with_a_proxy_of_the_environment_is_refused_with_the_mend(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "http://proxy.example:3128")
+    monkeypatch.delenv("REQUEST_METHOD", raising=False)
+    async with httpx.AsyncClient() as http:
+        with pytest.raises(ValueError, match=r"trust_env=False.*add 169.254.100.1 to NO_PROXY"):
+            ExtensionClient("169.254.100.1:9001", http_client=http)
+        monkeypatch.setenv("NO_PROXY", "169.254.100.1")
+        ExtensionClient("169.254.100.1:9001", http_client=http)
+    monkeypatch.delenv("NO_PROXY")
+    async with httpx.AsyncClient(trust_env=False) as http:
+        ExtensionClient("169.254.100.1:9001", http_client=http)
 
 
 async def test_a_second_concurrent_next_never_reaches_the_wire() -> None:

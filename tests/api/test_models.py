@@ -11,6 +11,7 @@ from lambda_extension import (
     Destination,
     Environment,
     InitializationType,
+    LogsSchemaVersion,
     LogsSubscription,
     ShutdownReason,
     TelemetrySubscription,
@@ -27,8 +28,6 @@ from lambda_extension import (
         {"max_bytes": 1_048_577},
         {"timeout_ms": 24},
         {"timeout_ms": 30_001},
-        {"timeout_ms": 100.5},
-        {"timeout_ms": True},
     ],
 )
 def test_buffering_outside_its_limits_is_refused_by_name(setting: dict[str, Any]) -> None:
@@ -36,8 +35,39 @@ def test_buffering_outside_its_limits_is_refused_by_name(setting: dict[str, Any]
         Buffering(**setting)
 
 
+@pytest.mark.parametrize("setting", [{"timeout_ms": 100.5}, {"timeout_ms": True}, {"max_items": "1000"}])
+def test_buffering_of_another_type_is_a_type_error(setting: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=f"Buffering.{next(iter(setting))} must be"):
+        Buffering(**setting)
+
+
 @pytest.mark.parametrize("kind", [TelemetrySubscription, LogsSubscription])
-@pytest.mark.parametrize("types", [[], "platform", ["weather"]])
+@pytest.mark.parametrize(
+    ("setting", "name"), [({"types": "platform"}, "types"), ({"types": 3}, "types"), ({"buffering": 25}, "buffering")]
+)
+def test_a_subscription_of_another_type_is_a_type_error(kind: Any, setting: dict[str, Any], name: str) -> None:
+    with pytest.raises(TypeError, match=name):
+        kind(**setting)
+
+
+@pytest.mark.parametrize(
+    ("subscription", "sees_ends"),
+    [
+        (TelemetrySubscription(), True),
+        (TelemetrySubscription(types=["function", "extension"]), False),
+        (LogsSubscription(), True),
+        (LogsSubscription(types=["function"]), False),
+        (LogsSubscription(schema_version=LogsSchemaVersion.V2020_08_15), False),
+    ],
+)
+def test_a_subscription_knows_whether_it_sees_the_end_of_an_invocation(
+    subscription: TelemetrySubscription | LogsSubscription, sees_ends: bool
+) -> None:
+    assert subscription.sees_ends is sees_ends
+
+
+@pytest.mark.parametrize("kind", [TelemetrySubscription, LogsSubscription])
+@pytest.mark.parametrize("types", [[], ["weather"]])
 def test_types_that_the_api_does_not_have_are_refused(kind: Any, types: Any) -> None:
     with pytest.raises(ValueError, match=r"telemetry type|valid TelemetryType"):
         kind(types=types)

@@ -109,7 +109,7 @@ async def test_run_logs_subscribes_flushes_before_the_freeze_and_drains_at_shutd
     async with FakeLambda() as platform:
 
         async def run() -> None:
-            with pytest.warns(DeprecationWarning, match="Logs API"):
+            with pytest.warns(DeprecationWarning, match="Logs API") as warned:
                 await run_logs(
                     keeper,
                     flush=EndOfInvocation(),
@@ -117,6 +117,7 @@ async def test_run_logs_subscribes_flushes_before_the_freeze_and_drains_at_shutd
                     environment=platform.environment,
                     http_client=platform.http,
                 )
+            assert {warning.filename for warning in warned} == {__file__}, "it points at whoever has to change"
 
         with anyio.fail_after(10):
             async with anyio.create_task_group() as tasks:

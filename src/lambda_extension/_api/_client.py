@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
 import re
 import traceback
 import warnings
@@ -23,7 +25,7 @@ from lambda_extension._api._models import (
     TelemetrySubscription,
     event_from_wire,
 )
-from lambda_extension._api._register import extension_name, take_early, wanted_events
+from lambda_extension._api._register import extension_name, split_address, take_early, wanted_events
 from lambda_extension._api._transport import Connections, Response
 from lambda_extension._budget import CALL_LIMIT, CONNECT_LIMIT
 from lambda_extension._environment import Environment
@@ -42,6 +44,8 @@ from lambda_extension.early import JSON, REGISTER, register_body, register_heade
 
 if TYPE_CHECKING:
     import httpx
+
+logger = logging.getLogger("lambda_extension")
 
 ErrorT = TypeVar("ErrorT", bound=APIError)
 
@@ -63,12 +67,13 @@ class ExtensionClient:
         environment: The environment's variables; by default those of this process.
         http_client: An httpx client to use instead of plain connections (httpx takes a third of the start-up, so it
             is imported only with one). Its defaults for time-outs, redirects and base URL do not apply; its transport,
-            limits and hooks do.
+            limits and hooks do. It must not take a proxy for Lambda's APIs from the environment.
         registering: A connection on which `register` has been sent already, so that calling it only reads the answer;
             it is closed with the client.
 
     Raises:
         NotInLambdaError: No runtime API is known.
+        ValueError: The address is not `host:port`, or the httpx client would send the calls to a proxy.
     """
 
     def __init__(
@@ -87,6 +92,8 @@ class ExtensionClient:
         self._origin = f"http://{address}"
         self._connections = Connections(address, under_way=registering)
         self._http = http_client
+        if http_client is not None and http_client.trust_env:
+            _refuse_proxy(address)
         self._entered = self._open = False
         self._registration: Registration | None = None
         self._next_guard = anyio.ResourceGuard("waiting for the next event")
@@ -139,7 +146,8 @@ class ExtensionClient:
             account_id: Ask for the AWS account id too.
 
         Raises:
-            RegistrationError: The platform refused.
+            ValueError: The name is none that a header can carry, or an event is none that the API has.
+            RegistrationError: The platform refused, or gave no identifier.
             ContainerError: The platform failed.
             ConnectError: The API could not be reached.
             RuntimeError: `early.register` has registered with another name, or for other events.
@@ -164,12 +172,21 @@ class ExtensionClient:
         headers = register_headers(name, account_id=account_id)
         content = register_body(events)
         response = await self._call("register", "POST", REGISTER, headers, content, refused=RegistrationError)
-        body = _object(response, "register")
+        extension_id = response.headers.get(_ID_HEADER.lower(), "")
+        if not extension_id:
+            msg = f"the answer has no {_ID_HEADER}, without which nothing else can be asked for"
+            raise RegistrationError("register", status=response.status, message=msg)
+        try:
+            body = _object(response, "register")
+        except DecodeError as error:
+            # The identifier is all that later calls need; what the function is called the environment says too.
+            logger.warning("going on without what the registration says of the function: %s", error)
+            body = {}
         return Registration(
-            extension_id=response.headers.get(_ID_HEADER.lower(), ""),
+            extension_id=extension_id,
             extension_name=name,
-            function_name=str(body.get("functionName") or ""),
-            function_version=str(body.get("functionVersion") or ""),
+            function_name=str(body.get("functionName") or self.environment.function_name or ""),
+            function_version=str(body.get("functionVersion") or self.environment.function_version or ""),
             handler=str(body.get("handler") or ""),
             account_id=body.get("accountId") or None,
             events=events,
@@ -179,7 +196,8 @@ class ExtensionClient:
         """Tell the platform that this extension is ready, and wait for the next event, for hours if need be.
 
         The first call ends the extension's part of init. A call that is cancelled, or whose connection broke, may have
-        lost its event, and the platform would refuse every later one: this client then refuses them itself.
+        lost its event, and the platform would refuse every later one: this client then refuses them itself. An event of
+        a type that this library does not know is logged, and the next one asked for.
 
         Raises:
             anyio.BusyResourceError: Another task waits already.
@@ -192,34 +210,38 @@ class ExtensionClient:
         with self._next_guard:
             if self._next_refused is not None:
                 raise RuntimeError(self._next_refused)
-            headers = {_ID_HEADER: self.registration.extension_id}
+            # Until the event is here in one piece: whatever happens in between, cancellation too, may have lost it.
             self._next_refused = "an earlier next_event() was cancelled or failed: its event may be lost for good"
-            response = await self._call(
-                "next",
-                "GET",
-                f"{_EXTENSIONS}/event/next",
-                headers,
-                refused=ProtocolError,
-                timeout=None,
-            )
-            try:
-                event = event_from_wire(_object(response, "next"))
-            except ValueError as error:
-                msg = f"next: {error}"
-                raise DecodeError(msg) from error
+            event = await self._next()
+            while event is None:
+                event = await self._next()
             if isinstance(event, InvokeEvent):
                 self._next_refused = None
             else:
                 self._next_refused = "SHUTDOWN has been received: there is no next event"
             return event
 
+    async def _next(self) -> InvokeEvent | ShutdownEvent | None:
+        headers = {_ID_HEADER: self.registration.extension_id}
+        path = f"{_EXTENSIONS}/event/next"
+        response = await self._call("next", "GET", path, headers, refused=ProtocolError, timeout=None)
+        body = _object(response, "next")
+        try:
+            event = event_from_wire(body)
+        except ValueError as error:
+            msg = f"next: {error}"
+            raise DecodeError(msg) from error
+        if event is None:
+            logger.warning("passed over an event of the unknown type %r", body.get("eventType"))
+        return event
+
     async def init_error(self, error: BaseException, *, error_type: str | None = None) -> None:
         """Report that init failed; allowed until the first `next_event`. Then exit with a non-zero status.
 
         Args:
-            error: What went wrong: its message and stack trace are sent.
+            error: What went wrong: its message and stack trace are sent; of a group with one leaf, the leaf's message.
             error_type: The error type to send, by convention `Extension.<Reason>`; by default made from the class of
-                `error`. What a header cannot carry is left out.
+                that. What a header cannot carry is left out.
 
         Raises:
             ProtocolError: The platform refused, for example since init is over.
@@ -233,14 +255,15 @@ class ExtensionClient:
         await self._report("exit", error, error_type)
 
     async def _report(self, phase: str, error: BaseException, error_type: str | None) -> None:
-        kind = _legal_error_type(error_type or f"Extension.{type(error).__name__}", phase)
+        leaf = leaf_of(error)
+        kind = _legal_error_type(error_type or f"Extension.{type(leaf).__name__}", phase)
         headers = {
             _ID_HEADER: self.registration.extension_id,
             "Lambda-Extension-Function-Error-Type": kind,
         }
         trace = "".join(traceback.format_exception(error))[-_LONGEST_TEXT:]
         body = {
-            "errorMessage": str(error)[:_LONGEST_TEXT],
+            "errorMessage": str(leaf)[:_LONGEST_TEXT],
             "errorType": kind,
             "stackTrace": trace.splitlines(),
         }
@@ -266,9 +289,9 @@ class ExtensionClient:
             DeprecationWarning: Always.
         """
         warnings.warn(
-            "the Logs API is deprecated: use subscribe_telemetry()",
+            "the Logs API is deprecated: subscribe to the Telemetry API",
             DeprecationWarning,
-            stacklevel=2,
+            stacklevel=_depth_of_user(),
         )
         await self._subscribe("logs", "/2020-08-15/logs", subscription.to_wire(destination))
 
@@ -295,14 +318,18 @@ class ExtensionClient:
             msg = "the ExtensionClient is not open: use it in `async with`"
             raise RuntimeError(msg)
         headers = {**JSON, **headers}
-        if self._http is None or self._connections.has_taken_over:
-            try:
-                # /next has no time-out: one that gave up cannot be repeated (it would be answered 403 for ever after).
+        try:
+            # /next has no time-out: one that gave up cannot be repeated (it would be answered 403 for ever after).
+            if self._http is None or self._connections.has_taken_over:
                 response = await self._connections.request(method, path, headers, content, timeout=timeout)
-            except OSError as error:  # a TimeoutError is one too
-                raise ConnectError(call, f"{type(error).__name__}: {error}") from error
-        else:
-            response = await self._call_httpx(self._http, call, method, path, headers, content, timeout=timeout)
+            else:
+                response = await self._request_httpx(self._http, method, path, headers, content, timeout=timeout)
+        except (OSError, _HTTPXError) as error:  # a TimeoutError is an OSError too
+            cause = error.__cause__ if isinstance(error, _HTTPXError) else error
+            reason = f"{type(cause).__name__}: {cause}"
+            logger.debug("%s: %s %s failed: %s", call, method, path, reason)
+            raise ConnectError(call, reason) from cause
+        logger.debug("%s: %s %s was answered %d", call, method, path, response.status)
         if 200 <= response.status < 300:
             return response
         if response.status >= 500:
@@ -311,10 +338,9 @@ class ExtensionClient:
             raise _error(TelemetryNotSupportedError, call, response)
         raise _error(refused, call, response)
 
-    async def _call_httpx(
+    async def _request_httpx(
         self,
         http: httpx.AsyncClient,
-        call: str,
         method: str,
         path: str,
         headers: Mapping[str, str],
@@ -334,8 +360,12 @@ class ExtensionClient:
                 follow_redirects=False,
             )
         except httpx.HTTPError as error:
-            raise ConnectError(call, f"{type(error).__name__}: {error}") from error
+            raise _HTTPXError from error
         return Response(status=answer.status_code, headers=answer.headers, content=answer.content)
+
+
+class _HTTPXError(Exception):
+    """Something that httpx met, its cause; httpx itself is imported only where a client of it was passed."""
 
 
 def _error(kind: type[ErrorT], call: str, response: Response) -> ErrorT:
@@ -368,3 +398,40 @@ def _legal_error_type(error_type: str, phase: str) -> str:
     """Make what a header may carry: a line feed in it once broke a well-known extension."""
     legal = re.sub(r"[^!-~]+", "", error_type)[:_LONGEST_ERROR_TYPE]
     return legal or f"Extension.{phase.capitalize()}Error"
+
+
+def leaf_of(error: Any) -> Any:
+    """Return what a group is about, where that is one error; a task group around it says nothing."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _refuse_proxy(address: str) -> None:
+    """Refuse an httpx client that would send the calls to a proxy: none can reach this environment from outside.
+
+    Raises:
+        ValueError: The environment names a proxy for the address.
+    """
+    from urllib.request import getproxies, proxy_bypass  # which httpx has imported
+
+    proxies = getproxies()
+    host = split_address(address)[0]
+    if ("http" in proxies or "all" in proxies) and not proxy_bypass(host):
+        msg = (
+            "the environment names a proxy, to which this httpx client would send the calls of Lambda's APIs: make it"
+            f" with httpx.AsyncClient(trust_env=False), or add {host} to NO_PROXY"
+        )
+        raise ValueError(msg)
+
+
+def _depth_of_user() -> int:
+    """Return the stack level, for `warnings.warn` in the caller, of the code that uses this library.
+
+    A coroutine that was awaited is on the stack of whoever awaits it, in between other libraries' frames.
+    """
+    depth, frame = 0, inspect.currentframe()
+    ours = ("lambda_extension", "contextlib")
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ours:
+        depth, frame = depth + 1, frame.f_back
+    return depth

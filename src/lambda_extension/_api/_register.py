@@ -20,8 +20,19 @@ from lambda_extension._budget import CONNECT_LIMIT
 
 
 def extension_name(name: str | None) -> str:
-    """Give the name to register: the one that has been, or the complete file name of what Lambda started."""
-    return name or early.sent_name() or os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib costs start-up
+    """Give the name to register: the one that has been, or the complete file name of what Lambda started.
+
+    Raises:
+        ValueError: It cannot be sent as a header: it is empty, or has other characters than printable ones of ASCII.
+    """
+    name = name or early.sent_name() or os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib costs start-up
+    if not name or not early.is_header_value(name):
+        msg = (
+            f"an extension cannot register as {name!r}: a name is printable ASCII, without spaces around it; pass the"
+            " complete file name of what Lambda started"
+        )
+        raise ValueError(msg)
+    return name
 
 
 def wanted_events(events: Iterable[EventType | str] | None, *, managed_instance: bool) -> tuple[EventType, ...]:
@@ -87,8 +98,6 @@ async def send_register(
     if stream is not None:
         return stream
     host, port = split_address(address)
-    if not early.is_header_value(name):
-        return None
     request = early.register_request(address, name, events, account_id=account_id)
     try:
         with anyio.fail_after(CONNECT_LIMIT):

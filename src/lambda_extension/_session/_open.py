@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lambda_extension._api._enums import EventType, InitializationType
 from lambda_extension._api._register import extension_name, send_register, wanted_events
+from lambda_extension._session._settings import check_settings
 
 if TYPE_CHECKING:
     import anyio.abc
@@ -159,7 +160,17 @@ async def open_session(
         on_failed_start: Awaited with the error if listening or subscribing fails, after the registration, within the
             share that hooks have after an error. Lambda is told of the error when it has returned.
     """
-    wanted = None if events is None else tuple(events)
+    wanted = check_settings(
+        telemetry=telemetry,
+        required=required,
+        receiver=receiver,
+        name=name,
+        events=events,
+        account_id=account_id,
+        runtime_api=runtime_api,
+        environment=environment,
+        http_client=http_client,
+    )
     registering: anyio.abc.SocketStream | None = None
     if http_client is None:
         registering = await _register(runtime_api, environment, name, wanted, account_id=account_id)

@@ -20,20 +20,17 @@ class Reporter:
     def __init__(self, client: ExtensionClient) -> None:
         self._client = client
 
-    async def report_leaving(
-        self, error: BaseException, past_init: bool, deadline: float | None, *, ours: bool
-    ) -> None:
+    async def report_leaving(self, error: BaseException, *, past_init: bool, deadline: float | None) -> None:
         """Report what leaves the user's block, unless it is an end that Lambda expects.
 
         Args:
             error: What leaves.
             past_init: Whether init is over.
             deadline: When Lambda kills the process, where a shutdown has begun.
-            ours: Whether the session itself has cancelled the block.
         """
         failed = _without_cancellation(error)
         if failed is None:
-            if not ours and deadline is None:
+            if deadline is None:
                 await self._report_end("was cancelled", "Extension.Cancelled", past_init=past_init)
             return
         error = failed

@@ -13,7 +13,7 @@ import anyio
 import anyio.abc
 import attrs
 
-from lambda_extension._api._client import ExtensionClient
+from lambda_extension._api._client import ExtensionClient, leaf_of
 from lambda_extension._api._enums import EventType, ShutdownReason
 from lambda_extension._api._models import (
     InvokeEvent,
@@ -227,7 +227,8 @@ class Life:
 
     async def close(self) -> None:
         """Stop taking telemetry, close the streams, and say what is left over; the last line is written in any case."""
-        cut_off = self.shutdown is not None and self._tasks.cancel_scope.cancel_called
+        # By the time, and not by whether the scope was cancelled: on trio any cancellation from outside cancels it too.
+        cut_off = anyio.current_time() >= self._tasks.cancel_scope.deadline
         try:
             if self._listener is not None:
                 with shielded(closing_until()):
@@ -289,8 +290,8 @@ class Life:
     async def _serve(self, listener: Listener) -> None:
         try:
             await listener.serve()
-        except Exception as error:  # noqa: BLE001 - as in _poll
-            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - as in _poll; the server has a task group of its own
+            self._fail(leaf_of(error))
 
     def _fail(self, error: Exception) -> None:
         if self.failure is not None:
@@ -374,8 +375,7 @@ async def hold_session(
                     await reporter.report_early_end(life.failure, past_init=life.past_init)
             except BaseException as error:
                 # Of the user's block; what asks for the end of an asynchronous generator cannot come from `async with`.
-                cut_off = tasks.cancel_scope.cancel_called
-                await reporter.report_leaving(error, life.past_init, life.deadline, ours=cut_off)
+                await reporter.report_leaving(error, past_init=life.past_init, deadline=life.deadline)
                 raise
             finally:
                 # After the report, which a receiver that hangs must not keep from Lambda; and before the tasks are

@@ -15,7 +15,7 @@ from lambda_extension.telemetry import (
     TelemetryEvent,
 )
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+_TIME_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _MIB = 1024 * 1024
 _BYTES = tuple(float(mib * _MIB) for mib in (16, 32, 64, 128, 256, 512, 768, 1024, 2048, 3072, 4096, 6144, 8192))
 
@@ -46,10 +46,10 @@ class MetricRecorder:
             "faas.invoke_duration",
             "s",
             "Duration of invocations",
-            explicit_bucket_boundaries_advisory=_SECONDS,
+            explicit_bucket_boundaries_advisory=_TIME_BUCKETS,
         )
         self._init_duration = meter.create_histogram(
-            "faas.init_duration", "s", "Duration of inits", explicit_bucket_boundaries_advisory=_SECONDS
+            "faas.init_duration", "s", "Duration of inits", explicit_bucket_boundaries_advisory=_TIME_BUCKETS
         )
         self._memory = meter.create_histogram(
             "faas.mem_usage", "By", "Most memory used by an invocation", explicit_bucket_boundaries_advisory=_BYTES

@@ -18,6 +18,7 @@ import anyio.to_thread
 import attrs
 
 from lambda_extension._api._enums import ShutdownReason
+from lambda_extension._budget import EXPORT_LIMIT
 from lambda_extension._environment import Environment
 from lambda_extension.telemetry import PlatformStart, TelemetryEvent
 
@@ -41,8 +42,6 @@ logger = logging.getLogger("lambda_extension.otel")
 _BATCH = 512
 # Snapshots of the metrics that may wait for a backend that is away.
 _MOST_SNAPSHOTS = 100
-# Seconds that a request of an own exporter may take, unless OpenTelemetry's variables say otherwise.
-_EXPORT_TIMEOUT = 5
 
 
 @attrs.frozen(kw_only=True)
@@ -275,7 +274,7 @@ class OpenTelemetryProcessor:
         from lambda_extension.otel._resource import SCOPE
 
         # What OpenTelemetry's own periodic reader asks an exporter for.
-        self._reader = InMemoryMetricReader(exporter._preferred_temporality, exporter._preferred_aggregation)
+        self._reader = InMemoryMetricReader(exporter._preferred_temporality, exporter._preferred_aggregation)  # noqa: SLF001
         self._provider = MeterProvider([self._reader], resource=resource, shutdown_on_exit=False)
         self._recorder = MetricRecorder(self._provider.get_meter(SCOPE.name), runtime_done=runtime_done)
 
@@ -312,7 +311,7 @@ async def _in_thread(work: Callable[..., T], *args: Any) -> T:
 
 def _own_exporter(signal: str) -> Any:
     variables = ("OTEL_EXPORTER_OTLP_TIMEOUT", f"OTEL_EXPORTER_OTLP_{signal.upper()}_TIMEOUT")
-    timeout = None if any(name in os.environ for name in variables) else _EXPORT_TIMEOUT
+    timeout = None if any(name in os.environ for name in variables) else EXPORT_LIMIT
     if signal == "traces":
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 

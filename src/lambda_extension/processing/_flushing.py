@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, final
 
 import anyio
 
-from lambda_extension._budget import BACKGROUND_FLUSH_LIMIT, INVOCATION_MARGIN, wall_clock
+from lambda_extension._budget import (
+    BACKGROUND_FLUSH_LIMIT,
+    FASTEST_TICK,
+    FLUSH_SLICE,
+    INVOCATION_MARGIN,
+    SLOWEST_TICK,
+    wall_clock,
+)
 from lambda_extension.processing._waiting import Bell
 
 if TYPE_CHECKING:
     from lambda_extension.processing._policies import FlushSchedule
 
-# The limit of a flush in the background is counted in waits of this many seconds.
-_SLICE = 1.0
 # How long a flush that was cut off may take to end.
 _ENDING = INVOCATION_MARGIN / 2
-# How often a policy may tick at most, and how long it is left alone at most.
-_FASTEST_TICK = 0.05
-_SLOWEST_TICK = 1.0
 
 
 @final
@@ -111,9 +113,9 @@ class FlushLoop:
         while True:
             number, waits = self._begun, 0
             while self._ended < number:
-                if waits * _SLICE >= BACKGROUND_FLUSH_LIMIT:
+                if waits * FLUSH_SLICE >= BACKGROUND_FLUSH_LIMIT:
                     self._scope.cancel()
-                with anyio.move_on_after(_SLICE):
+                with anyio.move_on_after(FLUSH_SLICE):
                     await self._turned.wait()
                 waits += 1
             # Another may have begun in the same turn of the event loop as that one ended.
@@ -129,10 +131,10 @@ class FlushLoop:
             if due is not None and due <= now:
                 self.want()
                 # A policy whose ticks are always due must not take the event loop for itself.
-                await anyio.sleep(_FASTEST_TICK)
+                await anyio.sleep(FASTEST_TICK)
                 continue
             # Asked again now and then besides, since the wall clock may be set.
-            with anyio.move_on_after(_SLOWEST_TICK if due is None else min(due - now, _SLOWEST_TICK)):
+            with anyio.move_on_after(SLOWEST_TICK if due is None else min(due - now, SLOWEST_TICK)):
                 await self._moved.wait()
 
     async def _flush_once(self, until: float) -> None:

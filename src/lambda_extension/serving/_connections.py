@@ -10,13 +10,13 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
+from lambda_extension._budget import EXHAUSTED_PAUSE
 from lambda_extension.serving._faults import Faults
 
 # The peer of a queued connection has gone, or something between us and it failed: the next one is another matter.
 _PEER_GONE = frozenset({errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EHOSTUNREACH})
 # The process or the machine has no file, or no memory, left. It takes time until it has.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_EXHAUSTED_PAUSE = 0.1
 
 
 class ConnectionServer(Protocol):
@@ -77,7 +77,7 @@ async def _accept(sock: socket.socket, faults: Faults) -> socket.socket:
         except OSError as error:
             if error.errno in _EXHAUSTED:
                 faults.note("no connection could be accepted: out of files or memory")
-                await anyio.sleep(_EXHAUSTED_PAUSE)
+                await anyio.sleep(EXHAUSTED_PAUSE)
             elif error.errno not in _PEER_GONE:
                 raise
         else:

@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 import sniffio
 
+from lambda_extension._budget import NEVER
 from lambda_extension.serving._asgi import ASGIApp, Message, Receive, Scope, Send
 from lambda_extension.serving._connections import ConnectionServer
 from lambda_extension.serving._faults import Faults, logger
@@ -17,9 +18,6 @@ from lambda_extension.serving._faults import Faults, logger
 if TYPE_CHECKING:
     from hypercorn.config import Config
     from hypercorn.typing import AppWrapper
-
-# Effectively never: hypercorn's default would close the connection right after a thaw, and uvloop takes no infinity.
-_FOREVER = 10 * 365 * 24 * 3600.0
 
 
 async def import_hypercorn(app: ASGIApp, faults: Faults) -> ConnectionServer:
@@ -97,7 +95,7 @@ def _config() -> Config:
     from hypercorn.config import Config
 
     config = Config()
-    config.keep_alive_timeout = _FOREVER
+    config.keep_alive_timeout = NEVER
     config.keep_alive_max_requests = 2**62
     config.include_date_header = False
     config.include_server_header = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Self, final
 
 import anyio
@@ -183,7 +183,7 @@ class TelemetryStream:
 
     def batches(self) -> AsyncIterator[Batch]:
         """Iterate by batch; what is left of a batch that was read by event comes first. Errors as by event."""
-        return _Batches(self)
+        return _Batches(self._take_batch)
 
     def statistics(self) -> Statistics:
         """Count what has been received, delivered, refused and dropped so far."""
@@ -222,8 +222,8 @@ class TelemetryStream:
 class _Batches(AsyncIterator[Batch]):
     """The stream seen by batch. A class: an abandoned async generator would be finalised at some later time."""
 
-    def __init__(self, stream: TelemetryStream) -> None:
-        self._stream = stream
+    def __init__(self, take: Callable[[], Awaitable[Batch]]) -> None:
+        self._take = take
 
     async def __anext__(self) -> Batch:
-        return await self._stream._take_batch()
+        return await self._take()
