@@ -8,4 +8,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("conformance.lifecycle", "conformance.registration", "conformance.telemetry")
+pytest.register_assert_rewrite(
+    "conformance.lifecycle", "conformance.registration", "conformance.telemetry", "conformance.traits"
+)

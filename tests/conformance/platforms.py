@@ -133,6 +133,7 @@ class Platform(Protocol):
         timeout: int = 5,
         concurrency: int = 4,
         telemetry: bool = True,
+        tracing: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> AbstractAsyncContextManager[Environment]:
         """Start an environment with these extensions, `one.py` by default; everything is killed at the end.
@@ -143,6 +144,7 @@ class Platform(Protocol):
             timeout: Function time-out in seconds.
             concurrency: Invocations at once in managed mode.
             telemetry: Whether telemetry is supported, where that is a choice.
+            tracing: Whether each invocation begins a trace, where that is a choice.
             environment: The function's configured variables.
         """
 

@@ -52,6 +52,8 @@ def obey(order: dict[str, Any]) -> None:
         for line in order["lines"]:
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
+    elif order["do"] == "leave":
+        (tmp / order["name"]).touch()
     elif order["do"] == "exit":
         os._exit(order["code"])
     elif order["do"] == "call":
@@ -96,12 +98,15 @@ def serve() -> None:
             os._exit(order["exit"])
         request_id = headers["lambda-runtime-aws-request-id"]
         answer = {"requestId": request_id, "pid": os.getpid()}
+        answer["trace"] = headers.get("lambda-runtime-trace-id")
         answer["arn"] = headers["lambda-runtime-invoked-function-arn"]
         answer["deadlineMs"] = int(headers["lambda-runtime-deadline-ms"])
         call("POST", f"{RUNTIME}{request_id}/response", {}, json.dumps(answer).encode())
 
 
-tell({"event": "hello", "name": name, "pid": os.getpid(), "environment": dict(os.environ)})
+tmp = Path(os.environ.get("TMPDIR", "/tmp"))
+seen = sorted(entry.name for entry in tmp.iterdir())
+tell({"event": "hello", "name": name, "pid": os.getpid(), "environment": dict(os.environ), "tmp": seen})
 if name == "bootstrap":
     signal.signal(signal.SIGTERM, terminated)
     threading.Thread(target=listen, daemon=True).start()

@@ -85,6 +85,7 @@ class Puppet:
 
     Attributes:
         environment: Its environment variables.
+        tmp: What it found in /tmp.
         identifier: What register answered.
         gone: Set when the process has ended.
         gone_at: When, on the clock of `anyio.current_time()`.
@@ -94,6 +95,7 @@ class Puppet:
     name: str
     pid: int
     environment: Mapping[str, str]
+    tmp: list[str]
     stream: anyio.abc.ByteSendStream
     started_at: float = field(factory=anyio.current_time)
     identifier: str = ""
@@ -165,6 +167,12 @@ class Puppet:
         with anyio.fail_after(5):
             await call.done.wait()
 
+    async def leave(self, name: str) -> None:
+        """Let it leave a file in /tmp."""
+        call = await self._order(do="leave", name=name)
+        with anyio.fail_after(5):
+            await call.done.wait()
+
     async def exit(self, code: int = 0) -> None:
         """Let it end, and wait until it has."""
         await self._order(do="exit", code=code)
@@ -228,7 +236,8 @@ class Stage:
         lines = BufferedByteReceiveStream(stream)
         try:
             hello = json.loads(await lines.receive_until(b"\n", _LINE_LIMIT))
-            puppet = Puppet(name=hello["name"], pid=hello["pid"], environment=hello["environment"], stream=stream)
+            hello.pop("event")
+            puppet = Puppet(**hello, stream=stream)
             self._started.setdefault(puppet.name, []).append(puppet)
             self._changed.set()
             self._changed = anyio.Event()

@@ -63,6 +63,7 @@ class SimulatedPlatform:
         timeout: int = 5,
         concurrency: int = 4,
         telemetry: bool = True,
+        tracing: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Environment]:
         """Start it; see `conformance.platforms.Platform`."""
@@ -79,6 +80,7 @@ class SimulatedPlatform:
                 init_timeout=timeout,
                 concurrency=concurrency,
                 telemetry_supported=telemetry,
+                tracing=tracing,
                 delivery=DeliverySettings(retries=0),
                 environment=environment,
             )

@@ -11,6 +11,7 @@ from .platforms import Mode, parametrize
 from .registration import *  # noqa: F403
 from .simulated import SimulatedPlatform
 from .telemetry import *  # noqa: F403
+from .traits import *  # noqa: F403
 
 DIFFERENCES: dict[tuple[str, Mode], str] = {}
 """Where the simulator is not as AWS's emulator; docs/conformance.md says why."""

@@ -70,6 +70,7 @@ class EmulatedPlatform:
         timeout: int = 5,
         concurrency: int = 4,
         telemetry: bool = True,
+        tracing: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> AsyncGenerator[Environment]:
         """Start it; see `conformance.platforms.Platform`."""

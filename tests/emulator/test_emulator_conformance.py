@@ -10,6 +10,7 @@ from conformance.lifecycle import *  # noqa: F403
 from conformance.platforms import Mode, parametrize
 from conformance.registration import *  # noqa: F403
 from conformance.telemetry import *  # noqa: F403
+from conformance.traits import *  # noqa: F403
 
 from .platform import EmulatedPlatform
 
@@ -20,6 +21,10 @@ DIFFERENCES: dict[tuple[str, Mode], str] = {
     ("test_environment_has_what_real_lambda_adds", "on-demand"): "the standard mode does not set these variables",
     ("test_environment_lacks_log_names_and_concurrency", "on-demand"): "the standard mode leaks the log names",
     ("test_environment_lacks_log_names_and_concurrency", "managed"): "its own switch to this mode leaks",
+    (
+        "test_the_runtime_is_told_the_handler_that_extensions_are_told",
+        "on-demand",
+    ): "the standard mode tells extensions no handler",
     ("test_destination_without_a_port_is_refused", "managed"): "a URI without a port is accepted, and never served",
 }
 """Where the emulator is not as real Lambda is documented; docs/conformance.md says why."""

@@ -330,6 +330,21 @@ async def test_who_ends_with_an_error_after_shutdown() -> None:
     assert "code 1" in said.message
 
 
+async def test_who_asks_for_next_after_shutdown_is_warned_and_not_late() -> None:
+    async def asking(calls: Calls) -> None:
+        while True:
+            await calls.register(*BOTH)
+            await calls.until_shutdown()
+            await calls.next()
+
+    async with Simulator([calling("x", asking)]) as lambda_:
+        await lambda_.invoke()
+        report = await lambda_.shutdown()
+    assert rules(lambda_) == [("x", "next-after-shutdown")]
+    assert finding(lambda_, "next-after-shutdown").level == "warning"
+    assert (report.late, report.killed) == ((), ("x",))
+
+
 async def test_who_was_killed_by_a_fault_is_not_blamed() -> None:
     lambda_ = await run(calling("x", polite), faults=[KillFault(participant="x")])
     assert rules(lambda_) == []

@@ -72,7 +72,13 @@ async def end(sandbox: Sandbox, reason: str, disturb: Callable[[], object]) -> S
     with anyio.CancelScope(deadline=started + budget):
         while any(not item.done for item in sandbox.participants.values()):
             await sandbox.changed()
-    late = tuple(item.name for item in sandbox.participants.values() if not item.done and not item.killed)
+    alive = [item for item in sandbox.participants.values() if not item.done and not item.killed]
+    # Who asks for next again is done with its work, and only waits for its end.
+    idle = [item for item in alive if sandbox.table.extensions[item.name].state == "Ready"]
+    for participant in idle:
+        sandbox.verdicts.asks_after_shutdown(participant.name, budget * 1000)
+        participant.kill(excused=True)
+    late = tuple(item.name for item in alive if item not in idle)
     used = (anyio.current_time() - started) * 1000
     await sandbox.kill()
     _judge(sandbox, late, budget * 1000)

@@ -175,6 +175,16 @@ class Verdicts:
             "Flush within deadlineMs less a margin of 200 ms, then exit.",
         )
 
+    def asks_after_shutdown(self, who: str, budget_ms: float) -> None:
+        """Say that an extension asked for another event, of which there is none, in place of exiting."""
+        self._find(
+            who,
+            "next-after-shutdown",
+            f"It asked for next after SHUTDOWN, and was killed at the end of the {budget_ms:.0f} ms.",
+            "Exit once the work of the shutdown is done.",
+            level="warning",
+        )
+
     def fails_at_shutdown(self, participant: Participant) -> None:
         """Say that an extension ended with an error once it was shut down."""
         code = participant.exit_code or 0
