@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import attrs
 
 from benchmarks import goals, measure, report
-from benchmarks.contestants import NAMES, Contestant, UnavailableError, prepare, versions
+from benchmarks.cold_start import cold_start
+from benchmarks.contestants import NAMES, OURS, Contestant, UnavailableError, prepare, versions
+from benchmarks.quota import NoQuotaError, quota
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PARTS = ("startup", "throughput", "invoke", "memory", "growth", "imports")
-OURS = frozenset({"asyncio", "uvloop", "trio"})
+PARTS = ("startup", "life", "quota", "cold-start", "throughput", "invoke", "memory", "growth", "imports")
 
 
 @attrs.frozen(kw_only=True)
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
         imports={},
         settings={"quick": options.quick, "start-ups": scale.startups, "rounds": scale.rounds},
     )
-    contestants = _prepare(options.contestants, run)
+    contestants = _prepare(options.contestants, run, options.go_module)
     # The driver must not be the one that pauses: its garbage is next to nothing.
     gc.disable()
     for part in options.only:
@@ -91,6 +92,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found")
     parser.add_argument("--write-docs", action="store_true", help="put the figures and plots into docs/")
+    parser.add_argument("--go-module", type=Path, metavar="DIR", help="a checkout of the Go module")
     parser.add_argument("--only", type=_choice(PARTS), default=list(PARTS), metavar=",".join(PARTS))
     parser.add_argument("--contestants", type=_choice(NAMES), default=list(NAMES), metavar=",".join(NAMES))
     return parser.parse_args(arguments)
@@ -106,11 +108,11 @@ def _choice(allowed: tuple[str, ...]) -> Callable[[str], list[str]]:
     return parse
 
 
-def _prepare(names: list[str], run: report.Run) -> list[Contestant]:
+def _prepare(names: list[str], run: report.Run, go_module: Path | None) -> list[Contestant]:
     ready = []
     for name in names:
         try:
-            contestant = prepare(name)
+            contestant = prepare(name, go_module=go_module)
         except UnavailableError as reason:
             run.skipped[name] = str(reason)
             _say(f"skipping {name}: {reason}")
@@ -152,7 +154,28 @@ def _startup(contestants: list[Contestant], scale: Scale, run: report.Run) -> No
     _interleave(contestants, scale.startups, run, measure.startup)
 
 
+def _life(contestants: list[Contestant], scale: Scale, run: report.Run) -> None:
+    _interleave(contestants, scale.startups, run, measure.life)
+
+
+def _quota(contestants: list[Contestant], scale: Scale, run: report.Run) -> None:
+    try:
+        with quota(0.1):
+            pass
+    except NoQuotaError as reason:
+        run.skipped["start-up under a processor quota"] = str(reason)
+        _say(f"skipping quota: {reason}")
+        return
+    _interleave(contestants, scale.rounds, run, measure.small)
+
+
+def _cold_start(contestants: list[Contestant], scale: Scale, run: report.Run) -> None:
+    chosen = [contestant for contestant in contestants if contestant.name in (*OURS, "floor")]
+    _interleave(chosen, scale.rounds, run, cold_start)
+
+
 def _throughput(contestants: list[Contestant], scale: Scale, run: report.Run) -> None:
+    contestants = [contestant for contestant in contestants if contestant.counts]
     able = [contestant for contestant in contestants if contestant.json_records]
     _interleave(
         able,
@@ -179,6 +202,7 @@ def _invoke(contestants: list[Contestant], scale: Scale, run: report.Run) -> Non
 
 
 def _memory(contestants: list[Contestant], scale: Scale, run: report.Run) -> None:
+    contestants = [contestant for contestant in contestants if contestant.counts]
     _interleave(contestants, min(scale.rounds, 3), run, measure.flood)
     ours = [contestant for contestant in contestants if contestant.name in OURS]
     for buffered in (1, 4, 16):
@@ -191,7 +215,7 @@ def _memory(contestants: list[Contestant], scale: Scale, run: report.Run) -> Non
 
 
 def _growth(contestants: list[Contestant], scale: Scale, run: report.Run) -> None:
-    chosen = [contestant for contestant in contestants if contestant.name in OURS | {"floor"}]
+    chosen = [contestant for contestant in contestants if contestant.name in (*OURS, "floor")]
     _interleave(
         chosen,
         min(scale.rounds, 3),
@@ -207,6 +231,9 @@ def _imports(contestants: list[Contestant], _: Scale, run: report.Run) -> None:
 
 _PARTS: dict[str, Callable[[list[Contestant], Scale, report.Run], None]] = {
     "startup": _startup,
+    "life": _life,
+    "quota": _quota,
+    "cold-start": _cold_start,
     "throughput": _throughput,
     "invoke": _invoke,
     "memory": _memory,

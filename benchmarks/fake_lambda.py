@@ -45,6 +45,7 @@ class FakeLambda:
         self.milestones = Milestones()
         self.destination: int | None = None
         self.errors: list[str] = []
+        self._subscribed = threading.Event()
         self._next_calls: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self._sent: queue.SimpleQueue[float] = queue.SimpleQueue()
@@ -75,6 +76,16 @@ class FakeLambda:
             return self._next_calls.get(timeout=timeout)
         except queue.Empty:
             raise TimeoutError(f"no call of next within {timeout} s; errors: {self.errors}") from None
+
+    def wait_subscribed(self, timeout: float = 10.0) -> int:
+        """Block until the extension has subscribed; return the port that it listens on.
+
+        Raises:
+            TimeoutError: It did not within `timeout` seconds.
+        """
+        if not self._subscribed.wait(timeout) or self.destination is None:
+            raise TimeoutError(f"no subscription within {timeout} s; errors: {self.errors}")
+        return self.destination
 
     def invoke(self, request_id: str, *, timeout_ms: int = 30_000) -> float:
         """Answer the waiting call of next with INVOKE; return when that left."""
@@ -151,6 +162,7 @@ class FakeLambda:
             self.milestones.subscribed = now
             self.destination = urlsplit(json.loads(body)["destination"]["URI"]).port
             connection.sendall(_response(200, b'"OK"'))
+            self._subscribed.set()
         else:
             self.errors.append(f"{path.decode()}: {body.decode(errors='replace')}")
             connection.sendall(_response(202, b'{"status":"OK"}'))

@@ -13,6 +13,7 @@ from benchmarks.contestants import Contestant, base_environment, interpreter
 from benchmarks.corpus import Batch, Kind, batches, invocation
 from benchmarks.fake_lambda import Pusher
 from benchmarks.process import MIB, Running, run
+from benchmarks.quota import quota
 
 Figures = dict[str, float]
 
@@ -34,6 +35,44 @@ def startup(contestant: Contestant) -> Figures:
         # What is imported or opened behind the call of next counts too.
         time.sleep(0.3)
         figures["idle_mib"] = running.memory()[0] / MIB
+    return figures
+
+
+def life(contestant: Contestant) -> Figures:
+    """Return what a whole life with one batch takes, which is sent as soon as the extension has subscribed."""
+    batch = batches(20, kind="mixed" if contestant.json_records else "text")[0]
+    with run(contestant, "telemetry", marks=[batch.events] if contestant.counts else None) as running:
+        with Pusher(running.lambda_.wait_subscribed()) as pusher:
+            first = pusher.push(batch)
+            acknowledged = time.perf_counter()
+            running.lambda_.wait_next()
+            if contestant.counts:
+                running.wait_mark(batch.events)
+        cpu, peak = running.end()
+    return {
+        "life_first_ack_ms": first * 1e3,
+        "life_start_to_ack_ms": (acknowledged - running.started) * 1e3,
+        "life_cpu_ms": cpu * 1e3,
+        "life_peak_mib": peak / MIB,
+    }
+
+
+def small(contestant: Contestant, *, share: float = 0.1) -> Figures:
+    """Return milliseconds from process start to each call under a processor quota.
+
+    Raises:
+        NoQuotaError: No quota can be set here.
+    """
+    with quota(share) as group, run(contestant, "telemetry", group=group) as running:
+        running.lambda_.wait_next(timeout=60)
+        found = running.lambda_.milestones
+        figures = {
+            "quota_register_ms": (found.registered - running.started) * 1e3,
+            "quota_next_ms": (found.first_next - running.started) * 1e3,
+        }
+        running.process.kill()
+        running.over = True
+        running.process.wait()
     return figures
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.server
 import os
 import queue
 import socket
@@ -33,6 +35,7 @@ class Running:
     started: float
     marks: queue.SimpleQueue[tuple[int, float]]
     up: float | None = None
+    over: bool = False
 
     def wait_mark(self, count: int, timeout: float = 60.0) -> float:
         """Block until user code has seen `count` events; return when it had, in seconds.
@@ -53,6 +56,26 @@ class Running:
         # The kernel's clock id for another process: ~pid above the low three bits, 2 for CPU time.
         return time.clock_gettime((~self.process.pid << 3) | 2)
 
+    def end(self, timeout: float = 10.0) -> tuple[float, int]:
+        """Shut the environment down and wait for the process's end; return its CPU seconds and peak memory in bytes.
+
+        Raises:
+            TimeoutError: It has not ended within `timeout` seconds.
+        """
+        self.over = True
+        self.lambda_.shut_down()
+        limit = time.monotonic() + timeout
+        peak = 0
+        while time.monotonic() < limit:
+            with contextlib.suppress(KeyError):  # it has no memory any more
+                peak = max(peak, self.memory()[1])
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+            if pid:
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                return usage.ru_utime + usage.ru_stime, peak
+            time.sleep(0.005)
+        raise TimeoutError(f"the process has not ended within {timeout} s")
+
     def memory(self) -> tuple[int, int]:
         """Return resident memory now and at its peak, in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
@@ -69,10 +92,12 @@ def run(
     *,
     marks: list[int] | None = None,
     extra: Mapping[str, str] | None = None,
+    group: Path | None = None,
 ) -> Iterator[Running]:
     """Start a contestant against a fake Lambda of its own; on leaving shut it down, then kill it.
 
-    The contestant runs on the last core, the fake Lambda on the first, where we may choose.
+    The contestant runs on the last core, the fake Lambda on the first, where we may choose; and in a control group,
+    where `group` is the file that takes its processes.
     """
     with FakeLambda() as fake, tempfile.TemporaryFile("w+") as complaints:
         environment = (
@@ -83,19 +108,21 @@ def run(
                 "BENCH_MODE": mode,
                 "BENCH_MARKS": ",".join(map(str, marks or [])),
                 "BENCH_PORT": str(_free_port()),
+                "BENCH_URL": _sink(),
                 **(extra or {}),
             }
         )
-        started, process = _spawn(contestant.command, environment, complaints)
+        started, process = _spawn(contestant.command, environment, complaints, group)
         running = Running(lambda_=fake, process=process, started=started, marks=queue.SimpleQueue())
         reader = threading.Thread(target=_read, args=(running,), daemon=True)
         reader.start()
         try:
             yield running
             with contextlib.suppress(Exception):
-                fake.shut_down()
-                # Nothing is measured any more: no need to see it drain.
-                process.wait(0.3)
+                if not running.over:
+                    fake.shut_down()
+                    # Nothing is measured any more: no need to see it drain.
+                    process.wait(0.3)
         except Exception as error:
             complaints.seek(0)
             error.add_note(f"{contestant.name} in mode {mode} wrote: {complaints.read()[-2000:]}")
@@ -109,15 +136,24 @@ def run(
 
 
 def _spawn(
-    command: tuple[str, ...], environment: dict[str, str], complaints: IO[str]
+    command: tuple[str, ...], environment: dict[str, str], complaints: IO[str], group: Path | None
 ) -> tuple[float, subprocess.Popen[str]]:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     # The child inherits this thread's affinity; a wrapper like taskset would count as start-up.
     if len(cores) > 1:
         os.sched_setaffinity(0, {cores[-1]})
+    # In the child, so that it is in the group from its first instruction on.
+    join = None if group is None else functools.partial(group.write_text, "0")
     try:
         started = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=complaints, text=True)
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            preexec_fn=join,  # noqa: PLW1509 - one write
+        )
     finally:
         if len(cores) > 1:
             os.sched_setaffinity(0, cores)
@@ -133,6 +169,27 @@ def _read(running: Running) -> None:
             running.marks.put((int(rest.split()[0]), now))
         elif word == "up":
             running.up = float(rest)
+
+
+@functools.cache
+def _sink() -> str:
+    """Serve a backend that takes whatever is sent to it, from the first time on; return its URL."""
+
+    class Taker(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response_only(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Taker)
+    threading.Thread(target=server.serve_forever, daemon=True, name="backend").start()
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 def _free_port() -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from benchmarks import svg
+from benchmarks.cold_start import FUNCTION_INITS_MS
 from benchmarks.goals import judge
 
 if TYPE_CHECKING:
@@ -68,6 +69,17 @@ _STARTUP = (
     ("CPU", "startup_cpu_ms", "{:.0f} ms"),
     ("idle", "idle_mib", "{:.1f} MiB"),
 )
+_LIFE = (
+    ("first ack", "life_first_ack_ms", "{:.1f} ms"),
+    ("start to ack", "life_start_to_ack_ms", "{:.0f} ms"),
+    ("CPU of the life", "life_cpu_ms", "{:.0f} ms"),
+    ("peak", "life_peak_mib", "{:.1f} MiB"),
+)
+_QUOTA = (
+    ("register", "quota_register_ms", "{:.0f} ms"),
+    ("first next", "quota_next_ms", "{:.0f} ms"),
+)
+_COLD_START = tuple((f"function's init {init} ms", f"cold_start_{init}_ms", "{:.0f} ms") for init in FUNCTION_INITS_MS)
 _INVOKE = (
     ("idle p50", "invoke_idle_p50_us", "{:.0f} µs"),
     ("p99", "invoke_idle_p99_us", "{:.0f} µs"),
@@ -84,6 +96,9 @@ _FLOOD = (
 def tables(run: Run) -> list[Table]:
     """Return the tables of a run, those with figures in them."""
     made = [_table(run, "Start-up and idle memory (telemetry subscribed)", _STARTUP)]
+    made.append(_table(run, "A whole life with one batch of 20 events", _LIFE, ratios=4))
+    made.append(_table(run, "Start-up with a tenth of a processor", _QUOTA))
+    made.append(_table(run, "Added to a cold start (simulator, a function that sleeps)", _COLD_START, ratios=0))
     for kind, note in (
         ("mixed", "JSON log records as objects"),
         ("text", "JSON log records as strings"),
@@ -117,7 +132,7 @@ def tables(run: Run) -> list[Table]:
     return [table for table in made if table.rows]
 
 
-def _table(run: Run, title: str, columns: Sequence[tuple[str, str, str]]) -> Table:
+def _table(run: Run, title: str, columns: Sequence[tuple[str, str, str]], *, ratios: int = 2) -> Table:
     baseline = run.results.get("floor", {})
     rows = []
     for name, figures in run.results.items():
@@ -127,12 +142,12 @@ def _table(run: Run, title: str, columns: Sequence[tuple[str, str, str]]) -> Tab
         for index, (_, key, form) in enumerate(columns):
             cell = form.format(figures[key]) if key in figures else "-"
             # The ratio to the floor where it reads well: the first figures of a row.
-            if index < 2 and key in figures and baseline.get(key):
+            if index < ratios and key in figures and baseline.get(key):
                 cell += f" ({figures[key] / baseline[key]:.2f})"
             cells.append(cell)
         rows.append((run.titles[name], *cells))
     return Table(
-        title + "; in brackets the ratio to the stdlib floor",
+        title + ("; in brackets the ratio to the stdlib floor" if ratios else ""),
         ("", *(title for title, _, _ in columns)),
         rows,
     )

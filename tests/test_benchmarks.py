@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are not part of the distribution")
 
-from benchmarks import __main__ as command, contestants, corpus, goals, measure, report, svg
+from benchmarks import __main__ as command, cold_start, contestants, corpus, goals, measure, report, svg
 from benchmarks.contestants import Contestant
+from benchmarks.quota import NoQuotaError
 
 FLOOR = Contestant(name="floor", title="floor", command=(sys.executable, str(contestants.HERE / "floor.py")))
 
@@ -44,6 +45,26 @@ def test_stdlib_extension_starts_takes_every_event_and_answers_invocations() -> 
     assert added["invoke_flush_p50_us"] > 0
 
 
+def test_a_whole_life_is_weighed_from_its_start_to_its_end() -> None:
+    found = measure.life(FLOOR)
+    assert 0 < found["life_first_ack_ms"] < found["life_start_to_ack_ms"]
+    assert found["life_cpu_ms"] > 0
+    assert found["life_peak_mib"] > 1
+
+
+def test_a_quota_makes_a_start_slower_or_says_why_it_cannot() -> None:
+    try:
+        found = measure.small(FLOOR)
+    except NoQuotaError as reason:
+        pytest.skip(str(reason))
+    assert 0 < found["quota_register_ms"] < found["quota_next_ms"]
+
+
+def test_what_is_added_to_a_cold_start_is_measured_by_the_functions_own_init(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cold_start, "FUNCTION_INITS_MS", (0, 50))
+    assert set(cold_start.cold_start(FLOOR)) == {"cold_start_0_ms", "cold_start_50_ms"}
+
+
 def test_contestant_that_dies_is_told_with_what_it_wrote() -> None:
     broken = Contestant(name="broken", title="broken", command=(sys.executable, "-c", "raise SystemExit('no')"))
     run = _run()
@@ -55,9 +76,9 @@ def test_contestant_that_dies_is_told_with_what_it_wrote() -> None:
 def test_goals_are_judged_only_where_measured() -> None:
     verdicts = {
         verdict.goal: verdict
-        for verdict in goals.judge({"asyncio": {"register_ms": 90.0}, "floor": {"register_ms": 40.0}})
+        for verdict in goals.judge({"early": {"register_ms": 90.0}, "floor": {"register_ms": 40.0}})
     }
-    register = verdicts["start to register: at most 2.0 x the floor"]
+    register = verdicts["start to register, with early: at most 0.5 x the floor"]
     assert (register.met, register.measured) == (False, "2.25x")
     assert {verdict.met for goal, verdict in verdicts.items() if "throughput" in goal or "memory" in goal} == {None}
 

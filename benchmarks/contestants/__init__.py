@@ -26,6 +26,7 @@ SOURCE = HERE.parent.parent / "src"
 REQUIREMENTS = (
     "anyio>=4.11",
     "attrs>=24.1",
+    "httptools>=0.6",
     "httpx>=0.28,<1",
     "hypercorn>=0.17.3",
     "msgspec>=0.20",
@@ -36,6 +37,7 @@ REQUIREMENTS = (
 )
 # Only where it is used: httpcore imports it wherever it is installed, on asyncio too.
 TRIO = "trio>=0.31"
+OTEL = ("opentelemetry-sdk>=1.40", "opentelemetry-exporter-otlp-proto-http>=1.40")
 GO_MODULE = "github.com/zakharovvi/aws-lambda-extensions"
 
 
@@ -63,22 +65,47 @@ class Contestant:
     modes: frozenset[Mode] = ALL_MODES
     json_records: bool = True
 
+    @property
+    def counts(self) -> bool:
+        """Whether it says how many events its user code has seen, as all do that are more than started."""
+        return "stall" in self.modes
 
-NAMES = ("asyncio", "uvloop", "trio", "floor", "aws-sample", "go-stdlib", "go-module", "rust-crate")
+
+OURS = ("asyncio", "uvloop", "trio", "asyncio-direct", "uvloop-direct", "trio-direct", "early")
+RECOMMENDED = {"delivery": "delivery to an HTTP sink", "otlp": "OTLP"}
+NAMES = (*OURS, *RECOMMENDED, "floor", "aws-sample", "go-stdlib", "go-module", "rust-crate")
 
 
-def prepare(name: str) -> Contestant:
+def prepare(name: str, *, go_module: Path | None = None) -> Contestant:
     """Build what a contestant needs, unless it is there already.
+
+    Args:
+        name: One of `NAMES`.
+        go_module: A checkout of the Go module; without one it is asked of the module proxy.
 
     Raises:
         UnavailableError: The toolchain or a registry is missing; the message says which.
     """
-    if name in {"asyncio", "uvloop", "trio"}:
+    if name in OURS:
+        backend, _, server = ("asyncio-direct" if name == "early" else name).partition("-")
+        words = ["lambda-extension", backend, *([server] if server else []), *(["early"] if name == "early" else [])]
         return Contestant(
             name=name,
-            title=f"lambda-extension, {name}",
-            command=(str(interpreter(trio=name == "trio")), str(HERE / "library.py")),
-            environment={"BENCH_BACKEND": name},
+            title=", ".join(words),
+            command=(str(interpreter(trio=backend == "trio")), str(HERE / "library.py")),
+            environment={
+                "BENCH_BACKEND": backend,
+                "BENCH_SERVER": server,
+                "BENCH_EARLY": str(SOURCE / "lambda_extension") if name == "early" else "",
+            },
+        )
+    if name in RECOMMENDED:
+        return Contestant(
+            name=name,
+            title=f"lambda-extension, asyncio, direct, {RECOMMENDED[name]}",
+            command=(str(interpreter(otel=name == "otlp")), str(HERE / "recommended.py")),
+            environment={"BENCH_SETUP": name},
+            modes=frozenset({"telemetry"}),
         )
     if name == "floor":
         title = "Python, stdlib only"
@@ -92,7 +119,7 @@ def prepare(name: str) -> Contestant:
         return Contestant(
             name=name,
             title="Go, aws-lambda-extensions",
-            command=(str(_build_go(name)),),
+            command=(str(_build_go(name, go_module)),),
             modes=frozenset({"telemetry", "stall"}),
             json_records=False,
         )
@@ -101,12 +128,13 @@ def prepare(name: str) -> Contestant:
     raise UnavailableError(f"no such contestant; choose from {', '.join(NAMES)}")
 
 
-def interpreter(*, trio: bool = False) -> Path:
-    """Return the Python of an environment with only `REQUIREMENTS` in it, and trio if asked."""
-    home = BUILD / f"python{sys.version_info.major}.{sys.version_info.minor}{'-trio' if trio else ''}"
+def interpreter(*, trio: bool = False, otel: bool = False) -> Path:
+    """Return the Python of an environment with only `REQUIREMENTS` in it, and trio or OpenTelemetry if asked."""
+    kind = "-trio" * trio + "-otel" * otel
+    home = BUILD / f"python{sys.version_info.major}.{sys.version_info.minor}{kind}"
     python = home / "bin" / "python"
     stamp = home / "requirements"
-    requirements = (*REQUIREMENTS, TRIO) if trio else REQUIREMENTS
+    requirements = (*REQUIREMENTS, *((TRIO,) if trio else ()), *(OTEL if otel else ()))
     wanted = "\n".join(requirements)
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(home, ignore_errors=True)
@@ -138,7 +166,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _build_go(name: str) -> Path:
+def _build_go(name: str, checkout: Path | None = None) -> Path:
     binary = BUILD / name
     source = HERE / name.replace("-", "_")
     if _fresh(binary, source):
@@ -148,7 +176,12 @@ def _build_go(name: str) -> Path:
     copy = BUILD / f"{name}-src"
     shutil.copytree(source, copy, dirs_exist_ok=True)
     if name == "go-module":
-        _run(["go", "get", f"{GO_MODULE}@latest"], cwd=copy)
+        if checkout is None:
+            _run(["go", "get", f"{GO_MODULE}@latest"], cwd=copy)
+        else:
+            replaced = [f"-require={GO_MODULE}@v0.0.0", f"-replace={GO_MODULE}={checkout.resolve()}"]
+            _run(["go", "mod", "edit", *replaced], cwd=copy)
+            _run(["go", "mod", "tidy"], cwd=copy)
     _run(["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(binary), "."], cwd=copy)
     return binary
 

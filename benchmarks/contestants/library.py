@@ -9,6 +9,16 @@ import time
 
 os.write(1, b"up %.6f\n" % time.perf_counter())
 
+if early := os.environ.get("BENCH_EARLY"):
+    # As a launcher does that has no time for the package's head: by the folder that the module lies in.
+    import sys
+
+    sys.path.insert(0, early)
+    import early as launcher  # type: ignore[import-not-found]
+
+    del sys.path[0]
+    launcher.register(events=["INVOKE", "SHUTDOWN"] if os.environ["BENCH_MODE"] in ("idle", "flush") else ["SHUTDOWN"])
+
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -29,17 +39,21 @@ if TYPE_CHECKING:
 BACKEND = os.environ["BENCH_BACKEND"]
 MODE = os.environ["BENCH_MODE"]
 BUFFERED = os.environ.get("BENCH_BUFFERED")
+SERVER = os.environ.get("BENCH_SERVER")
 # A tuple is cheaper to test against than a union, which is made anew each time.
 REQUESTS = (PlatformStart, PlatformRuntimeDone, PlatformReport)
 marks = [int(mark) for mark in os.environ.get("BENCH_MARKS", "").split(",") if mark]
 
 
 def settings() -> ReceiverSettings | None:
-    if not BUFFERED:
+    if not (BUFFERED or SERVER):
         return None
     from lambda_extension.telemetry import ReceiverSettings  # which is not needed otherwise
 
-    return ReceiverSettings(max_buffered_batches=int(BUFFERED))
+    chosen: dict[str, Any] = {"server": SERVER} if SERVER else {}
+    if BUFFERED:
+        chosen["max_buffered_batches"] = int(BUFFERED)
+    return ReceiverSettings(**chosen)
 
 
 async def telemetry() -> None:
@@ -74,7 +88,7 @@ async def flush() -> None:
     from lambda_extension import TelemetrySubscription  # which no other mode needs
 
     length = 0
-    async with open_extension(telemetry=TelemetrySubscription()) as extension:
+    async with open_extension(telemetry=TelemetrySubscription(), receiver=settings()) as extension:
         async for invocation in extension:
             async for event in invocation.telemetry():
                 if isinstance(event, FunctionLog) and isinstance(event.record, str):

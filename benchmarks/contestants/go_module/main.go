@@ -19,7 +19,7 @@ type tally struct {
 	stalled       bool
 }
 
-func (t *tally) Init(context.Context, *extapi.Client) error { return nil }
+func (t *tally) Init(context.Context, *extapi.RegisterResponse) error { return nil }
 
 func (t *tally) Process(ctx context.Context, event telemetryapi.Event) error {
 	if t.stalled {

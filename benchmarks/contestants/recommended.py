@@ -1,0 +1,43 @@
+"""What the docs recommend: run_telemetry with a delivery to an HTTP sink, or with OpenTelemetry's exporter."""
+
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import os
+import time
+
+os.write(1, b"up %.6f\n" % time.perf_counter())
+
+from typing import TYPE_CHECKING
+
+import anyio
+
+from lambda_extension import run_telemetry
+
+if TYPE_CHECKING:
+    from lambda_extension.telemetry import ReceiverSettings
+
+URL = os.environ["BENCH_URL"]
+
+
+async def delivery() -> None:
+    from lambda_extension.delivery import Delivery, HTTPSink
+
+    await run_telemetry(Delivery(HTTPSink(URL)), receiver=receiver())
+
+
+async def otlp() -> None:
+    from lambda_extension.otel import OpenTelemetryProcessor
+
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = URL
+    await run_telemetry(OpenTelemetryProcessor(), receiver=receiver())
+
+
+def receiver() -> ReceiverSettings:
+    from lambda_extension.telemetry import ReceiverSettings
+
+    return ReceiverSettings(server="direct")
+
+
+anyio.run({"delivery": delivery, "otlp": otlp}[os.environ["BENCH_SETUP"]])
