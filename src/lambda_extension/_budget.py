@@ -79,6 +79,11 @@ CROWDED_LIMIT = 1.0
 # How long a processor that keeps failing is left alone (on_error="degrade"), in seconds of the wall clock.
 DEGRADED_PAUSE = 60.0
 
+# Of a shutdown, what a delivery leaves for noting on disk what became of each batch, and for closing its sink.
+DELIVERY_END = 0.1
+# How long noting on disk what became of a batch may hold up a cancellation.
+NOTING_LIMIT = 0.5
+
 _CATCH_SHARE = 0.50
 _DRAIN_SHARE = 0.60
 _FLUSH_SHARE = 0.85

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
 import zstandard
 
 from lambda_extension import Registration
+from lambda_extension._budget import wall_clock
 from lambda_extension.delivery import Delivery, Payload
 from lambda_extension.telemetry import FunctionLog
 
@@ -66,16 +67,25 @@ class ScriptedSink:
 
 
 class Clock:
+    """The wall clock of what is made within its context."""
+
     def __init__(self) -> None:
         self.now = 1_000_000.0
 
     def __call__(self) -> float:
         return self.now
 
+    def __enter__(self) -> Self:
+        self._token = wall_clock.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall_clock.reset(self._token)
+
 
 def assert_adds_up(delivery: Delivery) -> None:
     figures = delivery.statistics()
-    parts = (figures.delivered, figures.buffered, figures.spilled, figures.dropped)
+    parts = (figures.delivered, figures.buffered, figures.spilled, figures.dropped, figures.filtered)
     assert min(parts) >= 0, figures
     assert figures.received == sum(parts), figures
 

@@ -48,7 +48,13 @@ class World:
         self.delivery: Delivery
 
     async def start(self) -> None:
-        self.delivery = Delivery(
+        with self.clock:
+            self.delivery = self.make()
+        self.sink.each = lambda: assert_adds_up(self.delivery)
+        await self.delivery.init(REGISTRATION)
+
+    def make(self) -> Delivery:
+        return Delivery(
             self.sink,
             batching=Batching(max_items=3),
             retry=Retry(attempts=2, initial=1e-6, maximum=1e-3),
@@ -56,10 +62,7 @@ class World:
             spill=Spill(directory=self.directory, max_bytes=900, segment_bytes=500),
             max_buffered_bytes=400,
             send_timeout=0.001,
-            wall_clock=self.clock,
         )
-        self.sink.each = lambda: assert_adds_up(self.delivery)
-        await self.delivery.init(REGISTRATION)
 
     async def step(self, kind: str, number: int) -> None:
         if kind == "process":

@@ -9,7 +9,7 @@ import pytest
 from sinks_for_tests import logs
 
 from lambda_extension.delivery import NDJSON, Batching, JSONArray
-from lambda_extension.delivery._buffer import Buffer
+from lambda_extension.delivery._batches import Buffer
 from lambda_extension.delivery._encoders import compress
 from lambda_extension.telemetry import decode, encode
 

@@ -8,8 +8,8 @@ from lambda_extension._lazy import import_on_use
 
 if TYPE_CHECKING or not import_on_use(__name__):
     from lambda_extension.delivery._accounts import DeliveryStatistics as DeliveryStatistics
+    from lambda_extension.delivery._batches import Batching as Batching
     from lambda_extension.delivery._breaker import Breaker as Breaker
-    from lambda_extension.delivery._buffer import Batching as Batching
     from lambda_extension.delivery._delivery import Delivery as Delivery
     from lambda_extension.delivery._encoders import (
         NDJSON as NDJSON,
@@ -19,7 +19,12 @@ if TYPE_CHECKING or not import_on_use(__name__):
     )
     from lambda_extension.delivery._http import HTTPSink as HTTPSink
     from lambda_extension.delivery._retry import Retry as Retry
-    from lambda_extension.delivery._sinks import Payload as Payload, Sink as Sink, SinkError as SinkError
+    from lambda_extension.delivery._sinks import (
+        Limits as Limits,
+        Payload as Payload,
+        Sink as Sink,
+        SinkError as SinkError,
+    )
     from lambda_extension.delivery._spill import Spill as Spill
     from lambda_extension.processing._policies import (
         Action as Action,

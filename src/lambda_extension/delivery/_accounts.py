@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Mapping
+from typing import Self, final
 
 import attrs
 
+logger = logging.getLogger("lambda_extension.delivery")
 
-@attrs.frozen(kw_only=True)
+
+@final
+@attrs.define(kw_only=True)
 class DeliveryStatistics:
-    """What has happened so far. `received` = `delivered` + `buffered` + `spilled` + `dropped`, at every moment.
+    """What has happened so far.
+
+    `received` = `delivered` + `buffered` + `spilled` + `dropped` + `filtered`, at every moment.
 
     Attributes:
-        received: Events taken in; those that an earlier process left in the spill store are included.
+        received: Events taken in, or records made of them where there are transforms; those that an earlier process
+            left in the spill store are included.
         recovered: How many of them were found in the spill store.
         delivered: Events that the sink has acknowledged.
         buffered: Events in memory, those being sent included.
-        spilled: Events in the spill store.
+        spilled: Events that are in the spill store alone.
         dropped: Events lost.
         dropped_by_reason: Why: `memory` or `spill_full` (no room), `spill_failed` (the file system), `rejected` (the
-            sink did not want them), `corrupt` (the spill store was damaged while this process ran), `unencodable`.
+            sink did not want them), `too_large` (longer than the sink takes), `corrupt` (the spill store was damaged
+            while this process ran), `unencodable`.
+        filtered: What a transform, or the encoder, left out because it is meant to.
+        filtered_by_name: By which transform; `encoder` for what came to nothing in the encoder.
         batches: Payloads acknowledged.
         bytes: Bytes of their bodies.
         retries: Sends repeated within a flush.
-        failures: Sends that failed.
-        spilled_in_all: Events that ever went to the spill store.
+        failures: Sends that failed, and openings of the sink.
+        spilled_in_all: Events that were ever in the spill store alone.
         torn_records: Records of an earlier process that were incomplete or damaged; how many events is not known.
         flushes: Flushes that had something to do.
         cut_flushes: Flushes cancelled at their limit.
@@ -42,7 +52,9 @@ class DeliveryStatistics:
     buffered: int = 0
     spilled: int = 0
     dropped: int = 0
-    dropped_by_reason: Mapping[str, int] = attrs.field(factory=dict)
+    dropped_by_reason: Counter[str] = attrs.field(factory=Counter)
+    filtered: int = 0
+    filtered_by_name: Counter[str] = attrs.field(factory=Counter)
     batches: int = 0
     bytes: int = 0
     retries: int = 0
@@ -58,57 +70,72 @@ class DeliveryStatistics:
     longest_hold: float = 0.0
 
     def __str__(self) -> str:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self.dropped_by_reason.items()))
         mean = self.held_seconds / self.invocations * 1000 if self.invocations else 0.0
         return (
             f"received {self.received} (recovered {self.recovered}), delivered {self.delivered}"
             f" in {self.batches} batches of {self.bytes} bytes, buffered {self.buffered}, spilled {self.spilled},"
-            f" dropped {self.dropped}{f' ({reasons})' if reasons else ''};"
+            f" dropped {self.dropped}{_listed(self.dropped_by_reason)},"
+            f" filtered {self.filtered}{_listed(self.filtered_by_name)};"
             f" {self.retries} retries, {self.failures} failures; {self.flushes} flushes ({self.cut_flushes} cut off)"
             f" of {self.flush_seconds * 1000:.0f} ms, longest {self.longest_flush * 1000:.0f} ms;"
             f" {self.invocations} invocations held {mean:.1f} ms on average, {self.longest_hold * 1000:.0f} ms at most"
         )
 
+    def copy(self) -> Self:
+        """Give the figures of now, which stay as they are."""
+        return attrs.evolve(
+            self,
+            dropped_by_reason=Counter(self.dropped_by_reason),
+            filtered_by_name=Counter(self.filtered_by_name),
+        )
 
-@attrs.define(eq=False, kw_only=True)
-class Accounts:
-    """The counters. `buffered` is not among them: the buffer itself knows."""
+    def drop(self, reason: str, items: int) -> None:
+        """Count a loss."""
+        self.dropped += items
+        self.dropped_by_reason[reason] += items
 
-    received: int = 0
-    recovered: int = 0
-    delivered: int = 0
-    spilled: int = 0
-    drops: Counter[str] = attrs.field(factory=Counter)
-    batches: int = 0
-    bytes: int = 0
-    retries: int = 0
-    failures: int = 0
-    spilled_in_all: int = 0
-    torn_records: int = 0
-    flushes: int = 0
-    cut_flushes: int = 0
-    flush_seconds: float = 0.0
-    longest_flush: float = 0.0
-    invocations: int = 0
-    held_seconds: float = 0.0
-    longest_hold: float = 0.0
+    def leave_out(self, name: str, items: int) -> None:
+        """Count what was filtered."""
+        self.filtered += items
+        self.filtered_by_name[name] += items
 
-    def flushed(self, seconds: float, *, cut: bool) -> None:
+    def count_flush(self, seconds: float, *, cut: bool) -> None:
         """Count a flush."""
         self.flushes += 1
         self.cut_flushes += cut
         self.flush_seconds += seconds
         self.longest_flush = max(self.longest_flush, seconds)
 
-    def held(self, seconds: float) -> None:
+    def count_hold(self, seconds: float) -> None:
         """Count an invocation."""
         self.invocations += 1
         self.held_seconds += seconds
         self.longest_hold = max(self.longest_hold, seconds)
 
-    def snapshot(self, *, buffered: int) -> DeliveryStatistics:
-        """Give the figures of now."""
-        counts = {field.name: getattr(self, field.name) for field in attrs.fields(Accounts) if field.name != "drops"}
-        return DeliveryStatistics(
-            **counts, buffered=buffered, dropped=self.drops.total(), dropped_by_reason=dict(self.drops)
-        )
+
+def _listed(counts: Counter[str]) -> str:
+    parts = ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
+    return f" ({parts})" if parts else ""
+
+
+@final
+class Complaints:
+    """Says each kind of trouble once, in a sentence, until it is over: an outage must not fill the log.
+
+    The traceback is logged at DEBUG: the sentence says what it means, and an error's own text may be anybody's.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._said: set[str] = set()
+
+    def say(self, about: str, message: str, *args: object) -> None:
+        """Complain, unless that has been done; the error at hand, if there is one, is logged at DEBUG."""
+        if about not in self._said:
+            self._said.add(about)
+            logger.warning(f"%s: {message}", self._name, *args)  # noqa: G004 - a constant of ours
+            logger.debug("%s: about the last warning", self._name, exc_info=True)  # noqa: LOG014 - most are handlers
+
+    def over(self, about: str) -> None:
+        """Note that a kind of trouble is over, so that the next is said again."""
+        self._said.discard(about)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol, TypeAlias, final
+from typing import Any, Literal, Protocol, TypeAlias, final, runtime_checkable
 
 import attrs
 import msgspec
@@ -15,7 +15,11 @@ Compression: TypeAlias = Literal["gzip", "zstd"]
 
 
 class Encoder(Protocol):
-    """Turns events into the body of a payload."""
+    """Turns events into the body of a payload.
+
+    Two more members are used if an encoder has them: `limits`, the `Limits` of the format, and `records`: if it is
+    true, `encode_event` is given the records of `lambda_extension.records`, not the platform's events.
+    """
 
     @property
     def content_type(self) -> str:
@@ -28,20 +32,31 @@ class Encoder(Protocol):
         raise NotImplementedError  # pragma: no cover - a protocol
 
     def encode_event(self, event: Any) -> bytes:
-        """Encode one event. Events that come to nothing (empty bytes) are left out and counted."""
+        """Encode one event; what comes to nothing (empty bytes) is left out and counted."""
         raise NotImplementedError  # pragma: no cover - a protocol
 
     def join(self, pieces: Sequence[bytes]) -> bytes:
-        """Make one body, not yet compressed, of encoded events."""
+        """Make one body, not yet compressed, of encoded events; called in a worker thread if they are long."""
+        raise NotImplementedError  # pragma: no cover - a protocol
+
+
+@runtime_checkable
+class Encodable(Protocol):
+    """What knows its own JSON, as the records of `lambda_extension.records` do."""
+
+    def encode(self) -> bytes:
+        """Give it."""
         raise NotImplementedError  # pragma: no cover - a protocol
 
 
 def encode_event(event: Any) -> bytes:
-    """Encode an event as JSON; an `UnknownEvent` is the JSON that it came as, on one line."""
+    """Encode an event or a record as JSON; an `UnknownEvent` is the JSON that it came as, on one line."""
     if type(event) is UnknownEvent:
         raw = event.raw
         # Outside of strings, where JSON allows neither, a line break is mere white space.
         return raw.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in raw or b"\r" in raw else raw
+    if isinstance(event, Encodable):
+        return event.encode()
     return msgspec.json.encode(event)
 
 
