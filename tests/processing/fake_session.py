@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Self, cast
 
 import anyio
@@ -60,6 +60,7 @@ class FakeSession:
         self._batches, receive = anyio.create_memory_object_stream[Batch](100)
         self.telemetry = FakeStream(receive)
         self._shutting_down = anyio.Event()
+        self._asking = anyio.Event()
         self._scope = anyio.CancelScope()
 
     async def __aenter__(self) -> ExtensionSession:
@@ -78,6 +79,19 @@ class FakeSession:
 
     def send(self, body: bytes) -> None:
         self._batches.send_nowait(Batch(events=decode(body), size=len(body)))
+
+    def left_over(self) -> int:
+        """Count the events that nobody has taken from the stream."""
+        return sum(len(batch) for batch in self._rest())
+
+    def _rest(self) -> Iterator[Batch]:
+        while self.telemetry.receive.statistics().current_buffer_used:
+            yield self.telemetry.receive.receive_nowait()
+
+    async def wait_asked(self, times: int) -> None:
+        """Wait until Lambda has been asked for an event so many times in all."""
+        while len(self.asked) < times:
+            await self._asking.wait()
 
     def end_telemetry(self) -> None:
         self._batches.close()
@@ -101,6 +115,8 @@ class FakeSession:
 
     async def __anext__(self) -> Invocation:
         self.asked.append(anyio.current_time())
+        asking, self._asking = self._asking, anyio.Event()
+        asking.set()
         event = await self._arrivals.__anext__()
         deadline = event.deadline_ms / 1000 - EPOCH
         return Invocation(event, deadline, lambda: None)

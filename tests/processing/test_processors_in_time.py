@@ -455,6 +455,20 @@ async def test_each_processor_has_a_schedule_of_its_own() -> None:
         session.shut_down()
 
 
+async def test_each_processor_has_a_list_of_its_own() -> None:
+    class Greedy(Timed):
+        async def process(self, events: Sequence[TelemetryEvent]) -> None:
+            assert isinstance(events, list)
+            events.clear()
+
+    well = Timed("well")
+    async with running(Greedy("greedy"), well) as session:
+        session.send(lines(3))
+        await anyio.sleep(1.0)
+        session.shut_down()
+    assert len(well.events) == 3
+
+
 async def test_hooks_that_fail_together_are_raised_together() -> None:
     one, other = Timed("one"), Timed("other")
     one.errors["shutdown"] = other.errors["shutdown"] = 1
@@ -560,6 +574,22 @@ async def test_degraded_the_end_of_a_background_task_ends_nothing_else(caplog: p
         assert failing.flushed[-1] == 1
         session.shut_down()
     assert "background of failing failed" in caplog.text
+
+
+async def test_degraded_one_bad_event_costs_no_other() -> None:
+    class OneByOne(TelemetryProcessor):
+        def __init__(self) -> None:
+            self.events: list[Any] = []
+
+        async def process_event(self, event: TelemetryEvent) -> None:
+            self.events.append(int(event.record))  # type: ignore[arg-type]  # lines here
+
+    one_by_one = OneByOne()
+    async with running(one_by_one, degrade=True) as session:
+        session.send(body(log("1"), log("two"), log("3")))
+        await anyio.sleep(1.0)
+        session.shut_down()
+    assert one_by_one.events == [1, 3]
 
 
 async def test_degraded_an_error_of_counting_ends_nothing_either(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, final
 
 import anyio
@@ -19,7 +19,7 @@ from lambda_extension.processing._waiting import Done, Ends
 if TYPE_CHECKING:
     from lambda_extension.processing._lifecycle import Workers
     from lambda_extension.processing._policies import FlushPolicy
-    from lambda_extension.telemetry import Batch, TelemetryEvent
+    from lambda_extension.telemetry import Batch
 
 logger = logging.getLogger("lambda_extension")
 
@@ -42,7 +42,8 @@ class Lane:
 
     def __init__(self, name: str, hooks: dict[str, Any], policy: FlushPolicy, *, degrade: bool, alone: bool) -> None:
         self.name = name
-        self._process = _processing(hooks)
+        self._process = hooks.get("process")
+        self._process_event = hooks.get("process_event")
         self._background = hooks.get("background")
         self._record_overhead = hooks.get("record_overhead")
         self._guard = Guard(name, degrade=degrade)
@@ -72,20 +73,20 @@ class Lane:
             if not freezes:
                 workers.start(self._loop.tick, name=f"flush timer of {self.name}")
 
+    def announce(self, batch: Batch) -> None:
+        """Count a batch that has left the session's stream; `put` follows, unless a shutdown comes first."""
+        self._owed += len(batch.events)
+
     async def put(self, batch: Batch, done: Done) -> None:
         """Give a batch to the processor; blocks while that is busy, but not for long if there are others."""
-        self._owed += len(batch.events)
         until = math.inf if self._alone else -math.inf if self._crowded else anyio.current_time() + CROWDED_LIMIT
-        try:
-            with anyio.CancelScope(deadline=until):
-                try:
-                    self._send.send_nowait((batch, done))
-                except anyio.WouldBlock:
-                    await self._send.send((batch, done))
-                self._crowded = False
-                return
-        except anyio.BrokenResourceError:
-            return  # a shutdown has cut the lane off meanwhile; the batch counts as left over
+        with anyio.CancelScope(deadline=until):
+            try:
+                self._send.send_nowait((batch, done))
+            except anyio.WouldBlock:
+                await self._send.send((batch, done))
+            self._crowded = False
+            return
         if not self._crowded:
             self._crowded = True
             logger.warning("%s takes in nothing: what comes for it is dropped until it does", self.name)
@@ -133,6 +134,7 @@ class Lane:
     async def _wait_end(self, request_id: str, ends: Ends, until: float, latest: float) -> bool:
         """Wait for the function's end, while flushing by time: it runs, so that nothing freezes."""
         assert self._loop is not None
+        seen = False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._loop.tick, name="lambda_extension flush timer")
             seen = await ends.wait(request_id, min(until, latest))
@@ -171,9 +173,10 @@ class Lane:
                 )
 
     async def _take_in(self) -> None:
-        with self._taking, self._receive:
+        # Cut off, it leaves the stream open: who puts a batch into it then is cut off at the same moment.
+        with self._taking:
             async for batch, done in self._receive:
-                await self._guard.call(self._process, batch.events, what="process", events=len(batch.events))
+                await self._give(batch)
                 self._owed -= len(batch.events)
                 # Only now: who waits for an end flushes next, and what came before the end is to be in it.
                 for request_id, moment in done:
@@ -181,6 +184,15 @@ class Lane:
                 if self._loop is not None:
                     self._loop.arrived(len(batch.events), batch.size)
         self._drained.set()
+
+    async def _give(self, batch: Batch) -> None:
+        if self._process is not None:
+            # A list of its own, where there are others: it may be the processor's buffer from now on.
+            events = batch.events if self._alone else list(batch.events)
+            await self._guard.call(self._process, events, what="process", events=len(events))
+        elif self._process_event is not None:
+            for event in batch.events:
+                await self._guard.call(self._process_event, event, what="process_event", events=1)
 
     def _flushing(self, flush: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
         async def guarded() -> None:
@@ -206,17 +218,3 @@ def done_in(batch: Batch, now: float) -> Done:
             moment = event.timestamp
             found.append((request_id, now if moment is None else min(now, moment.timestamp())))
     return found
-
-
-def _processing(hooks: dict[str, Any]) -> Callable[[Sequence[TelemetryEvent]], Awaitable[object]]:
-    if "process" in hooks:
-        process: Callable[[Sequence[TelemetryEvent]], Awaitable[object]] = hooks["process"]
-        return process
-    process_event = hooks.get("process_event")
-
-    async def one_by_one(events: Sequence[TelemetryEvent]) -> None:
-        if process_event is not None:
-            for event in events:
-                await process_event(event)
-
-    return one_by_one

@@ -108,7 +108,8 @@ async def run_telemetry(
     `process`, `flush`, `background` or `record_overhead` costs telemetry and nothing else: it is logged once per kind
     with its traceback, and counted. After five failures of a method in a row, flushes that were cut off at their limit
     included, the processor is left alone for 60 seconds of the wall clock: it holds no invocation, and what comes for
-    it is dropped and counted. An error of `init`, without which nothing works, always ends the extension.
+    it is dropped and counted. `background` is not started again. An error of `init`, without which nothing works, ends
+    the extension always.
 
     Several processors run side by side: each has its own flushes, in one budget of time, and one that hangs loses
     telemetry of its own instead of holding up the others. The first error, where errors end the extension, ends all.
@@ -238,6 +239,7 @@ class _Run:
         self._session = session
         self._processors = processors
         self._policy = policy
+        self._distributing = anyio.CancelScope()
         # Of the invocation that is held.
         self._holding = anyio.CancelScope()
         self._degrade = degrade
@@ -288,6 +290,8 @@ class _Run:
         async for invocation in session:
             await self._hold(invocation, sees_ends=sees_ends)
         phases = phases_of(session)
+        # What is still in the stream then stays there, and the session says how much it was.
+        self._distributing.deadline = phases.drain
         for lane in self._lanes:
             lane.flush_early()
         await side_by_side([functools.partial(lane.finish, phases) for lane in self._lanes])
@@ -318,11 +322,15 @@ class _Run:
         """Take batches from the stream, and give each to every processor."""
         from lambda_extension.processing._lane import done_in  # after register
 
-        async for batch in self._session.telemetry.batches():
-            done = done_in(batch, self._wall_clock())
-            for request_id, moment in done:
-                self._ends.note(request_id, moment)
-            for lane in self._lanes:
-                await lane.put(batch, done)
+        with self._distributing:
+            async for batch in self._session.telemetry.batches():
+                done = done_in(batch, self._wall_clock())
+                for request_id, moment in done:
+                    self._ends.note(request_id, moment)
+                # To all before the first takes it: a shutdown may cut this short, and each says what it did not get.
+                for lane in self._lanes:
+                    lane.announce(batch)
+                for lane in self._lanes:
+                    await lane.put(batch, done)
         for lane in self._lanes:
             lane.end()
