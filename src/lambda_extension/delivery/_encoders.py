@@ -50,9 +50,9 @@ class Encodable(Protocol):
 
 
 def encode_event(event: Any) -> bytes:
-    """Encode an event or a record as JSON; an `UnknownEvent` is the JSON that it came as, on one line."""
+    """Encode an event or a record as JSON; an `UnknownEvent` as its `json`, on one line."""
     if type(event) is UnknownEvent:
-        raw = event.raw
+        raw = event.json
         # Outside of strings, where JSON allows neither, a line break is mere white space.
         return raw.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in raw or b"\r" in raw else raw
     if isinstance(event, Encodable):

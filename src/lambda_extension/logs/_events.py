@@ -31,8 +31,8 @@ class LogsSubscriptionRecord(_Record, frozen=True):
     """An extension has subscribed to logs."""
 
     name: str
-    state: str
-    types: tuple[str, ...]
+    state: str = ""
+    types: tuple[str, ...] = ()
 
 
 class PlatformEnd(_Event, frozen=True, tag="platform.end"):

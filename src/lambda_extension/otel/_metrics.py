@@ -61,7 +61,8 @@ class MetricRecorder:
             if isinstance(event, PlatformInitStart):
                 self._coldstarts.add(1)
             elif isinstance(event, PlatformInitReport):
-                self._init_duration.record(event.record.metrics.duration_ms / 1000)
+                if event.record.metrics.duration_ms is not None:
+                    self._init_duration.record(event.record.metrics.duration_ms / 1000)
                 self._count_failure(event.record.status)
             elif isinstance(event, PlatformRuntimeDone | PlatformReport):
                 self._record_invocation(event)
@@ -72,7 +73,7 @@ class MetricRecorder:
             if status == "success":
                 self._invocations.add(1)
             self._count_failure(status)
-            if event.record.metrics is not None:
+            if event.record.metrics is not None and event.record.metrics.duration_ms is not None:
                 self._invoke_duration.record(event.record.metrics.duration_ms / 1000)
         if isinstance(event, PlatformReport) and event.record.metrics.max_memory_used_mb is not None:
             self._memory.record(event.record.metrics.max_memory_used_mb * _MIB)

@@ -130,9 +130,9 @@ class SpanConverter:
         return over
 
     def _begin(self, event: _PhaseEvent, kind: str, now: int) -> _Phase:
-        metrics = getattr(event.record, "metrics", None)
+        duration = getattr(getattr(event.record, "metrics", None), "duration_ms", None)
         # Where the first event was missed, the duration that a later one reports tells when it was.
-        start = now if metrics is None else now - int(metrics.duration_ms * 1_000_000)
+        start = now if duration is None else now - int(duration * 1_000_000)
         context, parent = self._contexts(event.record.tracing)
         phase = _Phase(name=f"{self._function}/{kind}", context=context, parent=parent, start=start, end=now, links=[])
         if kind != "invoke":
@@ -157,7 +157,8 @@ class SpanConverter:
         elif isinstance(event, PlatformRestoreStart):
             self._cold = True
         if isinstance(event, _Init):
-            phase.note({"aws.lambda.initialization_type": str(event.record.initialization_type)})
+            kind = event.record.initialization_type
+            phase.note({"aws.lambda.initialization_type": None if kind is None else str(kind)})
         if isinstance(event, PlatformInitStart | PlatformRestoreStart):
             phase.note(
                 {
@@ -238,7 +239,7 @@ class SpanConverter:
                     kind=SpanKind.SERVER,
                     status=status,
                     start_time=start,
-                    end_time=start + int(part.duration_ms * 1_000_000),
+                    end_time=start + int((part.duration_ms or 0) * 1_000_000),
                     instrumentation_scope=SCOPE,
                 )
             )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
 
 from lambda_extension._exceptions import DecodeError
 from lambda_extension.telemetry._events import KnownEvent, TelemetryEvent, UnknownEvent
+from lambda_extension.telemetry._splitting import NotAnArrayError, members, split
+from lambda_extension.telemetry._tolerant import UNREADABLE, MisfitError, read_struct, read_text
 
 EventT = TypeVar("EventT")
 
 _RAW_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class EventDecoder(Generic[EventT]):
@@ -31,45 +32,54 @@ class EventDecoder(Generic[EventT]):
 
     @cached_property
     def _one(self) -> msgspec.json.Decoder[EventT]:
-        return msgspec.json.Decoder(self._event, strict=False)
+        return msgspec.json.Decoder(self._event)
+
+    @cached_property
+    def _kinds(self) -> dict[str, type[msgspec.Struct]]:
+        return {kind.type: kind for kind in get_args(self._event)}
 
     def decode(self, body: bytes | bytearray | memoryview) -> list[EventT | UnknownEvent]:
         """Decode a batch in one typed pass; only if that fails, event by event, so that one misfit costs no other.
 
         Raises:
-            DecodeError: The body is not a JSON array; the message says what is wrong and where.
+            DecodeError: The body is not a JSON array; the message holds nothing of it.
         """
         try:
             return self._batch.decode(body)  # type: ignore[return-value]  # a list of fewer kinds
-        except _UNREADABLE:
+        except UNREADABLE:
             pass
         try:
-            pieces = _RAW_ARRAY.decode(body)
-        except _UNREADABLE as error:
-            msg = f"not a JSON array of events: {error} (the body of {len(body)} bytes starts {bytes(body[:60])!r})"
-            raise DecodeError(msg) from error
-        return [self._decode_one(bytes(piece)) for piece in pieces]
+            return [self._decode_one(bytes(piece)) for piece in _RAW_ARRAY.decode(body)]
+        except UNREADABLE as error:
+            reason = str(error)
+        try:
+            return [self._decode_one(piece) for piece in split(bytes(body))]
+        except NotAnArrayError:
+            msg = f"not a JSON array of events: {reason} (the body has {len(body)} bytes)"
+            raise DecodeError(msg) from None
 
     def _decode_one(self, raw: bytes) -> EventT | UnknownEvent:
         try:
             return self._one.decode(raw)
-        except _UNREADABLE as error:
-            return unknown_event(raw, str(error))
+        except UNREADABLE as error:
+            reason = str(error)
+        given = members(raw)
+        kind, time = _text(given.get("type")), _text(given.get("time"))
+        known = None if kind is None else self._kinds.get(kind)
+        if known is not None:
+            try:
+                return read_struct(known, raw)  # type: ignore[no-any-return]  # one of the union
+            except MisfitError as error:
+                reason = str(error)
+        return UnknownEvent(raw=raw, type=kind, time=time, reason=reason)
 
 
-def unknown_event(raw: bytes, reason: str) -> UnknownEvent:
-    """Make the generic event, with whatever of type and time can be read."""
+def _text(raw: bytes | None) -> str | None:
+    """Read a string, and nothing else."""
     try:
-        event = msgspec.json.decode(raw)
-    except _UNREADABLE:
-        event = None
-    kind, time = (event.get("type"), event.get("time")) if isinstance(event, dict) else (None, None)
-    return UnknownEvent(
-        raw=raw,
-        type=kind if isinstance(kind, str) else None,
-        time=time if isinstance(time, str) else None,
-        reason=reason,
-    )
+        return read_text(raw) if raw is not None and raw[:1] == b'"' else None
+    except MisfitError:
+        return None
 
 
 _DECODER: EventDecoder[KnownEvent] = EventDecoder(KnownEvent)
@@ -78,7 +88,8 @@ _DECODER: EventDecoder[KnownEvent] = EventDecoder(KnownEvent)
 def decode(body: bytes | bytearray | memoryview) -> list[TelemetryEvent]:
     """Decode the body of a Telemetry API request: a JSON array of events.
 
-    Never loses an event: one that is unknown, or does not have the documented shape, is an `UnknownEvent` in its place.
+    Never loses an event: one that is unknown, lacks its identity, or is no JSON, is an `UnknownEvent` in its place, and
+    what else is odd or missing in an event is left at its default. One misfit costs its neighbours nothing.
 
     Raises:
         DecodeError: The body is not a JSON array.
@@ -87,6 +98,9 @@ def decode(body: bytes | bytearray | memoryview) -> list[TelemetryEvent]:
 
 
 def encode(events: Iterable[TelemetryEvent]) -> bytes:
-    """Encode events as the JSON array that `decode` reads back to the same events."""
-    raw = [msgspec.Raw(event.raw) if isinstance(event, UnknownEvent) else event for event in events]
+    """Encode events as a JSON array, in UTF-8, that `decode` reads back to the same events.
+
+    The one exception is an `UnknownEvent` that came as what is no JSON: its `json` stands for it.
+    """
+    raw = [msgspec.Raw(event.json) if isinstance(event, UnknownEvent) else event for event in events]
     return msgspec.json.encode(raw)

@@ -1,8 +1,9 @@
 """The events of the Telemetry API, all three schema versions, as frozen structs.
 
-Field meanings: https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html. Every field that AWS
-documents as optional, or that real traffic leaves out, is None when absent or null. Unknown fields are ignored, unknown
-values of enumerations are kept, and what does not fit at all is an `UnknownEvent` with its raw JSON.
+Field meanings: https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html. A field that is absent,
+null, or of a shape that is not its own, is None, or empty where its type has no None; so an event is of its class by
+its type and its identity (the request id, a name, a line's record) alone. Unknown fields are ignored, unknown values of
+enumerations are kept, fractions of whole numbers are rounded. What has no identity is an `UnknownEvent`, as it came.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ class Span(_Record, frozen=True):
     """A named part of a phase, such as `responseLatency`."""
 
     name: str
-    start: str
-    duration_ms: float
+    start: str = ""
+    duration_ms: float | None = None
 
     @property
     def started_at(self) -> datetime | None:
@@ -90,26 +91,26 @@ class Span(_Record, frozen=True):
 class InitReportMetrics(_Record, frozen=True):
     """Metrics of an init."""
 
-    duration_ms: float
+    duration_ms: float | None = None
 
 
 class RestoreReportMetrics(_Record, frozen=True):
     """Metrics of a SnapStart restore."""
 
-    duration_ms: float
+    duration_ms: float | None = None
 
 
 class RuntimeDoneMetrics(_Record, frozen=True):
     """Metrics of the runtime's part of an invocation."""
 
-    duration_ms: float
+    duration_ms: float | None = None
     produced_bytes: int | None = None
 
 
 class ReportMetrics(_Record, frozen=True):
     """Metrics of an invocation; on Managed Instances only `duration_ms` is sent."""
 
-    duration_ms: float
+    duration_ms: float | None = None
     billed_duration_ms: int | None = None
     memory_size_mb: int | None = msgspec.field(default=None, name="memorySizeMB")
     max_memory_used_mb: int | None = msgspec.field(default=None, name="maxMemoryUsedMB")
@@ -121,8 +122,8 @@ class ReportMetrics(_Record, frozen=True):
 class InitStartRecord(_Record, frozen=True):
     """An init has begun. `instance_max_memory` is in bytes on Managed Instances; elsewhere its unit is not stated."""
 
-    initialization_type: InitializationType
-    phase: InitPhase
+    initialization_type: InitializationType | None = None
+    phase: InitPhase | None = None
     function_name: str | None = None
     function_version: str | None = None
     function_arn: str | None = None
@@ -136,8 +137,8 @@ class InitStartRecord(_Record, frozen=True):
 class InitRuntimeDoneRecord(_Record, frozen=True):
     """The runtime has finished its init."""
 
-    initialization_type: InitializationType
-    status: Status
+    initialization_type: InitializationType | None = None
+    status: Status | None = None
     phase: InitPhase | None = None
     error_type: str | None = None
     spans: tuple[Span, ...] | None = None
@@ -147,9 +148,9 @@ class InitRuntimeDoneRecord(_Record, frozen=True):
 class InitReportRecord(_Record, frozen=True):
     """An init is over."""
 
-    initialization_type: InitializationType
-    phase: InitPhase
-    metrics: InitReportMetrics
+    initialization_type: InitializationType | None = None
+    phase: InitPhase | None = None
+    metrics: InitReportMetrics = InitReportMetrics()
     status: Status | None = None
     error_type: str | None = None
     spans: tuple[Span, ...] | None = None
@@ -170,7 +171,7 @@ class RuntimeDoneRecord(_Record, frozen=True):
     """The runtime has finished an invocation; extensions may still be at work. Never sent on Managed Instances."""
 
     request_id: str
-    status: Status
+    status: Status | None = None
     error_type: str | None = None
     metrics: RuntimeDoneMetrics | None = None
     spans: tuple[Span, ...] | None = None
@@ -182,7 +183,7 @@ class ReportRecord(_Record, frozen=True):
     """An invocation is over, extensions included."""
 
     request_id: str
-    metrics: ReportMetrics
+    metrics: ReportMetrics = ReportMetrics()
     status: Status | None = None
     error_type: str | None = None
     spans: tuple[Span, ...] | None = None
@@ -205,7 +206,7 @@ class RestoreStartRecord(_Record, frozen=True):
 class RestoreRuntimeDoneRecord(_Record, frozen=True):
     """The runtime has finished its restore hooks."""
 
-    status: Status
+    status: Status | None = None
     error_type: str | None = None
     spans: tuple[Span, ...] | None = None
     tracing: TraceContext | None = None
@@ -214,7 +215,7 @@ class RestoreRuntimeDoneRecord(_Record, frozen=True):
 class RestoreReportRecord(_Record, frozen=True):
     """A SnapStart restore is over."""
 
-    status: Status
+    status: Status | None = None
     error_type: str | None = None
     metrics: RestoreReportMetrics | None = None
     spans: tuple[Span, ...] | None = None
@@ -225,7 +226,7 @@ class ExtensionRecord(_Record, frozen=True):
     """The state of an extension, normally `Ready`, and the events that it registered for."""
 
     name: str
-    state: str
+    state: str = ""
     events: tuple[str, ...] | None = None
     error_type: str | None = None
 
@@ -234,23 +235,23 @@ class TelemetrySubscriptionRecord(_Record, frozen=True):
     """An extension has subscribed to telemetry."""
 
     name: str
-    state: str
-    types: tuple[str, ...]
+    state: str = ""
+    types: tuple[str, ...] = ()
 
 
 class LogsDroppedRecord(_Record, frozen=True):
     """The platform has dropped events, since a subscriber took them too slowly or not at all."""
 
-    reason: str
-    dropped_records: int
-    dropped_bytes: int
+    reason: str = ""
+    dropped_records: int = 0
+    dropped_bytes: int = 0
 
 
 class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", gc=False):
-    """What all events share: when the platform made them."""
+    """What all events share: when the platform made them; empty where it did not say."""
 
     type: ClassVar[str]
-    time: str
+    time: str = ""
 
     @property
     def timestamp(self) -> datetime | None:
@@ -382,10 +383,10 @@ class ExtensionLog(_Log, frozen=True, tag="extension"):
 
 
 class UnknownEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event of a type, or of a shape, that this library does not know.
+    """An event of a type, or of a shape, that this library does not know, or that is no JSON.
 
     Attributes:
-        raw: The event's JSON, as it came.
+        raw: The event, as it came: its JSON, or what was to be that.
         type: Its type, if it has one.
         time: Its time, if it has one.
         reason: Why it did not fit.
@@ -409,6 +410,17 @@ class UnknownEvent(msgspec.Struct, frozen=True, kw_only=True):
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
         return event.get("record") if isinstance(event, dict) else None
+
+    @property
+    def json(self) -> bytes:
+        """The event as JSON that every reader takes: as it came, or its type, its time and `raw` as text."""
+        try:
+            self.raw.decode()
+            msgspec.json.decode(self.raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            known = {"time": self.time, "type": self.type, "raw": self.raw.decode("utf-8", "replace")}
+            return msgspec.json.encode({name: value for name, value in known.items() if value is not None})
+        return self.raw
 
 
 KnownEvent: TypeAlias = (
