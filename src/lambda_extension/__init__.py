@@ -1,5 +1,11 @@
 """AWS Lambda extensions with structured concurrency, on trio or asyncio."""
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - for whoever has put it on the path of an older one by hand
+    msg = "lambda-extension needs Python 3.11 or later; this is %d.%d" % sys.version_info[:2]  # noqa: UP031
+    raise ImportError(msg)
+
 from lambda_extension._lazy import import_on_use
 
 TYPE_CHECKING = False  # as checkers know it; importing `typing` takes longer than everything that `early` needs
@@ -37,6 +43,7 @@ if TYPE_CHECKING or not import_on_use(__name__):
         SubscriptionError as SubscriptionError,
         TelemetryNotSupportedError as TelemetryNotSupportedError,
     )
+    from lambda_extension._session._internal import start_internal as start_internal
     from lambda_extension._session._invocation import (
         Invocation as Invocation,
         InvocationOutcome as InvocationOutcome,

@@ -55,6 +55,8 @@ REPORT_LIMIT = 0.5
 # by a process on the same machine. Only waiting for the next event has no limit.
 CALL_LIMIT = 5.0
 CONNECT_LIMIT = 5.0
+# How long an internal extension may take to register, while the function's own init waits for it.
+INTERNAL_START_LIMIT = 5.0
 # How long the name of the environment's own host may take to resolve; where it does not, there is loopback.
 RESOLVE_LIMIT = 0.5
 # How long nothing is accepted once the process has no file left.
