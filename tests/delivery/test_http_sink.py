@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+import logging
+import ssl
+import traceback
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
 
 import anyio
+import anyio.abc
+import attrs
 import httpx
 import pytest
-from sinks_for_tests import logs
+from sinks_for_tests import REGISTRATION, Clock, logs
 
-from lambda_extension.delivery import Delivery, HTTPSink, JSONArray, Payload, SinkError
+from lambda_extension import ShutdownReason
+from lambda_extension.delivery import Delivery, HTTPSink, JSONArray, Payload, Retry, SinkError
 from lambda_extension.delivery._http import Authorize
+from lambda_extension.telemetry import FunctionLog
 
 PAYLOAD = Payload(id="batch-1", body=b"[]", items=1, content_type="application/json")
 
@@ -54,10 +62,16 @@ async def test_success_acknowledges(status: int) -> None:
         (302, False, True),
         (400, False, False),
         (401, False, True),
+        (402, False, True),
+        (405, False, True),
+        (409, False, False),
+        (410, False, True),
+        (415, False, True),
+        (431, False, True),
         (403, False, True),
         (404, False, True),
         (408, True, True),
-        (413, False, False),
+        (413, False, True),
         (422, False, False),
         (429, True, True),
         (500, True, True),
@@ -69,7 +83,9 @@ async def test_what_an_answer_means(status: int, retryable: bool, keep: bool) ->
     assert isinstance(error, SinkError)
     assert (error.retryable, error.keep) == (retryable, keep)
     assert error.retry_after == (7.0 if retryable else None)
-    assert f"answered {status}: because" in str(error)
+    assert error.too_large == (status == 413)
+    assert str(error) == f"http://collector.test answered {status}"
+    assert error.answer == "because"
 
 
 async def test_retry_after_may_be_a_date() -> None:
@@ -97,6 +113,7 @@ async def test_a_retry_after_that_says_nothing_is_none(text: str) -> None:
         (httpx.RemoteProtocolError("closed"), ConnectionResetError),
         (httpx.ReadError("reset"), ConnectionResetError),
         (httpx.WriteError("pipe"), ConnectionResetError),
+        (httpx.LocalProtocolError("illegal header"), SinkError),
     ],
 )
 async def test_what_a_broken_connection_is(raised: Exception, kind: type[Exception]) -> None:
@@ -139,30 +156,186 @@ async def test_credentials_are_asked_for_with_every_request_at_once_or_awaited()
         assert answers.requests[0].headers["Authorization"] == expected
 
 
-async def test_a_client_of_its_own_is_closed_and_one_passed_in_is_not() -> None:
+async def test_a_closed_sink_refuses_to_send_and_leaves_a_client_passed_in_open() -> None:
     answers = Answers(200)
-    async with HTTPSink("http://c.test", http_client=answers.http):
-        pass
+    async with HTTPSink("http://c.test", http_client=answers.http) as sink:
+        await sink.send(PAYLOAD)
+    await sink.aclose()
+    with pytest.raises(RuntimeError, match="closed"):
+        await sink.send(PAYLOAD)
+    with pytest.raises(RuntimeError, match="closed"):
+        await sink.open()
     assert not answers.http.is_closed
     async with HTTPSink("http://127.0.0.1:1") as sink:
         with anyio.fail_after(5), pytest.raises(ConnectionError):
             await sink.send(PAYLOAD)
-        http = sink._http
-    assert http is not None
-    assert http.is_closed
-    async with HTTPSink("http://c.test"):
-        pass
+    with pytest.raises(RuntimeError, match="closed"):
+        await sink.send(PAYLOAD)
 
 
-async def test_certificates_are_loaded_once_and_before_they_are_needed() -> None:
+async def test_a_sink_closed_while_it_is_about_to_send_refuses() -> None:
+    async def close_meanwhile(payload: Payload) -> Mapping[str, str]:
+        await sink.aclose()
+        return {}
+
+    sink = HTTPSink("http://127.0.0.1:1", auth=close_meanwhile)
+    with pytest.raises(RuntimeError, match="closed"):
+        await sink.send(PAYLOAD)
+
+
+async def test_certificates_are_loaded_once_and_before_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    real = ssl.create_default_context
+
+    def make() -> ssl.SSLContext:
+        made.append(1)
+        return real()
+
+    monkeypatch.setattr("ssl.create_default_context", make)
     async with HTTPSink("https://127.0.0.1:1") as sink:
         await sink.open()
-        http = sink._http
         await sink.open()
-        assert sink._http is http
+        with anyio.fail_after(5), pytest.raises(ConnectionError):
+            await sink.send(PAYLOAD)
+    assert made == [1]
 
 
-@pytest.mark.parametrize("url", ["logs.example.com", "ftp://logs.example.com", "https:///path"])
+@asynccontextmanager
+async def server(answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") -> AsyncGenerator[Server]:
+    """Answer every request with the same bytes, and keep connections open."""
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    state = Server(port=listener.extra(anyio.abc.SocketAttribute.local_port))
+
+    async def handle(stream: anyio.abc.SocketStream) -> None:
+        state.connections += 1
+        async with stream:
+            try:
+                while True:
+                    request = b""
+                    while not request.endswith(b"]"):  # all bodies here are arrays
+                        request += await stream.receive()
+                    state.requests.append(request)
+                    await stream.send(answer)
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                return
+
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, handle)
+        yield state
+        tasks.cancel_scope.cancel()
+
+
+@attrs.define
+class Server:
+    port: int
+    connections: int = 0
+    requests: list[bytes] = attrs.field(factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/path?token=canary"
+
+
+async def test_connections_are_kept_but_not_over_a_gap_in_the_wall_clock() -> None:
+    clock = Clock()
+    async with server() as other:
+        with clock:
+            sink = HTTPSink(other.url)
+        async with sink:
+            for gap, connections in [(0, 1), (1, 1), (3600, 2), (1, 2), (-86_400, 3), (1, 3)]:
+                clock.now += gap
+                await sink.send(PAYLOAD)
+                assert other.connections == connections, gap
+    assert other.requests[0].startswith(b"POST /path?token=canary HTTP/1.1\r\n")
+
+
+async def test_of_a_long_answer_no_more_than_a_part_is_kept() -> None:
+    lengths = []
+    long = b"HTTP/1.1 500 No\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000
+    async with (
+        server(long) as other,
+        HTTPSink(other.url, read_answer=lambda payload, status, body: lengths.append(len(body))) as sink,
+    ):
+        with pytest.raises(SinkError, match="answered 500") as caught:
+            await sink.send(PAYLOAD)
+    assert len(caught.value.answer or "") == 1000
+    assert lengths == [1024 * 1024]
+
+
+async def test_the_meaning_of_an_answer_may_be_read_otherwise() -> None:
+    def read(payload: Payload, status: int, body: bytes) -> None:
+        if b"errors" in body:
+            msg = "refused in part"
+            raise SinkError(msg, refused=[1], rejected=[0])
+
+    answers = Answers(httpx.Response(200, text="errors"), httpx.Response(200, text="fine"))
+    sink = HTTPSink("http://c.test", http_client=answers.http, read_answer=read)
+    delivery = Delivery(sink, spill=None, retry=Retry(initial=0.001))
+    await delivery.process(logs(1, 2, 3))
+    await delivery.flush()
+    assert [len(json.loads(request.content)) for request in answers.requests] == [3, 1]
+    figures = delivery.statistics()
+    assert (figures.delivered, figures.dropped_by_reason) == (2, {"rejected": 1})
+
+
+async def test_what_is_too_large_is_sent_in_halves_and_only_what_is_too_large_by_itself_is_dropped() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(413 if len(request.content) > 200 else 200)
+
+    sink = HTTPSink("http://c.test", http_client=httpx.AsyncClient(transport=httpx.MockTransport(answer)))
+    delivery = Delivery(sink, spill=None)
+    await delivery.process([*logs(1, 2, 3), FunctionLog(time="", record="x" * 1000), *logs(5, 6, 7, 8)])
+    await delivery.flush()
+    figures = delivery.statistics()
+    assert figures.delivered == 7
+    assert figures.dropped_by_reason == {"too_large": 1}
+    assert figures.buffered == 0
+
+
+@pytest.mark.parametrize(
+    "url", ["logs.example.com", "ftp://logs.example.com", "https:///path", "http://h:0/", "http://h:x/"]
+)
 def test_a_url_that_names_no_http_server_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="HTTPSink needs a URL"):
         HTTPSink(url)
+
+
+async def test_no_secret_and_no_telemetry_is_written_anywhere(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every failure that there is, with all loggers open; in URL, headers, proxy, telemetry, and answers."""
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("httpcore").setLevel(logging.INFO)  # whose traces are of the wire
+    monkeypatch.setenv("https_proxy", "ftp://canary:canary@canary.test:1/")
+    echo = b"HTTP/1.1 %d No\r\nContent-Length: 6\r\n\r\ncanary"
+    texts = []
+    async with server(echo % 400) as bad, server(echo % 500) as down, server(b"canary\r\n\r\n") as broken:
+        for url, headers in [
+            (f"http://canary:canary@127.0.0.1:{bad.port}/canary?key=canary", {"X-Key": "canary"}),
+            (down.url, {"Authorization": "Bearer canary"}),
+            (broken.url, {}),
+            (bad.url, {"X-Key": "canary\n"}),
+            ("http://127.0.0.1:1/canary?canary", {}),
+            ("https://127.0.0.1:1/canary?canary", {}),
+        ]:
+            sink = HTTPSink(url, headers=headers)
+            delivery = Delivery(sink, spill=None, retry=Retry(attempts=1))
+            await delivery.init(REGISTRATION)
+            await delivery.process([FunctionLog(time="", record="canary")])
+            with anyio.fail_after(5):
+                await delivery.flush()
+            try:
+                with anyio.fail_after(5):
+                    await sink.send(PAYLOAD)
+            except (SinkError, OSError) as error:
+                texts += [str(error), repr(error), "".join(traceback.format_exception(error))]
+            texts += [repr(sink), repr(delivery), str(delivery.statistics())]
+            await delivery.shutdown(ShutdownReason.SPINDOWN, None)
+    with pytest.raises(ValueError, match="HTTPSink needs") as caught:
+        HTTPSink("ftp://canary:canary@canary.test?canary")
+    out, err = capsys.readouterr()
+    texts += [caplog.text, out, err, str(caught.value), repr(PAYLOAD)]
+    # The canaries that the test itself has written into its source are quoted by tracebacks.
+    lines = [line for text in texts for line in text.splitlines() if not line.startswith("    ")]
+    assert len(lines) > 20
+    assert not [line for line in lines if "canary" in line]

@@ -20,6 +20,9 @@ from hypothesis import given, strategies as st
 
 from lambda_extension.delivery._spill import Appended, CorruptRecordError, Record, SpillStore
 
+# Of fork, beside pytest's own threads; the children do nothing but what stands there.
+pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+
 
 def pieces(number: int, size: int = 10) -> list[bytes]:
     """Make as many as the number says, of so many bytes in all."""

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import inspect
+import os
 import ssl
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias, final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias, final
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import anyio
 import anyio.to_thread
 
-from lambda_extension._budget import shielded
+from lambda_extension._budget import DELIVERY_END, shielded, wall_clock
 from lambda_extension.delivery._encoders import Encoder, JSONArray
+from lambda_extension.delivery._proxies import ProxyError, proxy_for
 from lambda_extension.delivery._sinks import Payload, SinkError
 
 if TYPE_CHECKING:
     import httpx
 
 Authorize: TypeAlias = Callable[[Payload], Mapping[str, str] | Awaitable[Mapping[str, str]]]
+ReadAnswer: TypeAlias = Callable[[Payload, int, bytes], None]
 
-# What will be otherwise with time, or once somebody has mended the configuration: the payload is not to blame.
+# What will be otherwise with time.
 _PASSING = frozenset({408, 425, 429})
-_OUR_FAULT = frozenset({401, 403, 404, 407, 421})
-_CLOSING = 0.5
+# The payload itself is to blame. Of any other 4xx it is the configuration, which somebody may mend.
+_PAYLOAD_FAULT = frozenset({400, 409, 422})
+_TOO_LARGE = 413
+# Of an answer, no more is kept.
+_LONGEST_ANSWER = 1024 * 1024
+# Kept connections are not used after so many seconds of the wall clock: the environment may have been frozen meanwhile,
+# and a peer that has gone silently is found out by a time-out only.
+_STALE = 15.0
+# And by the clock of the event loop, which may stand still in a freeze.
+_KEPT = 60.0
 
 
 @final
@@ -34,18 +46,23 @@ class HTTPSink:
     """Sends each payload as a request to one URL. An async context manager; leaving it closes its connections.
 
     An answer of 2xx acknowledges. 408, 425, 429, 5xx, time-outs and broken connections are tried again; a connection
-    that was there and broke, at once. 401, 403, 404 and redirects are not tried again at once, but the payload is kept;
-    any other 4xx says that the payload itself is wrong, and it is dropped. Every request carries the payload's id as
-    `Idempotency-Key`.
+    that was there and broke, at once. 413 has the payload's halves sent. 400, 409 and 422 say that the payload itself
+    is wrong, and it is dropped. All else, such as 401, 404 or a redirect, is a matter of configuration: it is not tried
+    again at once, but the payload is kept. Every request carries the payload's id as `Idempotency-Key`.
+
+    Proxies are those of the environment: `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy`, also in capitals, as
+    curl reads them; `no_proxy` may list networks. Nothing of that, or of the URL beyond its host, is ever logged.
 
     Args:
-        url: Where to.
+        url: Where to; a user and password in it are sent as basic authentication.
         headers: Headers of every request, over those that describe the payload.
         auth: Called before every request; gives headers, at once or awaited.
         encoder: The format; by default a JSON array, not compressed, which every endpoint takes.
         method: `POST` or `PUT`.
         timeout: Seconds for each step of a request: connecting, writing, waiting for the answer.
-        http_client: An httpx client to use instead of an own one; it stays open.
+        read_answer: Called with the payload, the status and the body of each answer, whose meaning is as above unless
+            this raises a `SinkError` that says otherwise, such as which events were refused.
+        http_client: An httpx client to use instead of own connections; it stays open.
 
     Raises:
         ValueError: The URL is not one of http or https with a host.
@@ -60,21 +77,27 @@ class HTTPSink:
         encoder: Encoder | None = None,
         method: Literal["POST", "PUT"] = "POST",
         timeout: float = 5.0,
+        read_answer: ReadAnswer | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
         self.encoder: Encoder = encoder or JSONArray()
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            msg = f"HTTPSink needs a URL such as https://host/path, not {url!r}"
-            raise ValueError(msg)
-        self._url = url
-        self._headers = dict(headers or {})
+        self._parts = _checked(url)
+        self._place = f"{self._parts.scheme}://{self._parts.netloc.rpartition('@')[2]}"
+        self._url = self._parts._replace(netloc=self._parts.netloc.rpartition("@")[2]).geturl()
+        self._headers = _basic(self._parts) | dict(headers or {})
         self._auth = auth
         self._method = method
         self._timeout = timeout
-        self._http = http_client
-        self._owns_http = http_client is None
+        self._read_answer = read_answer
+        self._client = http_client
+        self._connections: _Connections | None = None
+        self._closed = False
         self._opening = anyio.Lock()
+        self._wall_clock = wall_clock.get()
+        self._used: float | None = None
+
+    def __repr__(self) -> str:
+        return f"HTTPSink({self._place!r})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,74 +108,189 @@ class HTTPSink:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        if self._owns_http and self._http is not None:
-            http, self._http = self._http, None
-            with shielded(_CLOSING):
-                await http.aclose()
+        await self.aclose()
 
     async def open(self) -> None:
-        """Make the client, in a worker thread: that imports httpx, and for https loads certificates.
+        """Prepare own connections, in a worker thread: that imports httpx, and for https loads certificates.
 
-        `send` does it if nobody did.
+        `send` does it if nobody did. A cancelled call leaves the thread to itself.
+
+        Raises:
+            RuntimeError: The sink has been closed.
+            SinkError: The environment names a proxy that cannot be used.
         """
+        self._check_open()
         async with self._opening:
-            self._http = self._http or await anyio.to_thread.run_sync(_client, self._url)
+            if self._client is None and self._connections is None:
+                self._connections = await anyio.to_thread.run_sync(
+                    _prepare, self._parts, dict(os.environ), abandon_on_cancel=True
+                )
+
+    async def aclose(self) -> None:
+        """Close own connections; nothing can be sent any more. Never blocks for long. Safe to call again."""
+        self._closed = True
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await _close(connections.transport)
 
     async def send(self, payload: Payload) -> None:
         """Send one payload. A cancelled call closes its connection; the other end may have taken the payload.
 
         Raises:
-            SinkError: The answer was not 2xx.
+            SinkError: The answer was not 2xx, or `read_answer` raised it.
             ConnectionResetError: The connection broke; after a freeze, kept ones always have.
             ConnectionError: The other end cannot be reached.
             TimeoutError: It took too long.
+            RuntimeError: The sink has been closed.
         """
-        if self._http is None:
-            await self.open()
-        assert self._http is not None
+        self._check_open()
+        if self._client is None:
+            await self._fresh_connections()
         import httpx  # by now somebody has: it can wait until after register
 
-        headers = {"Content-Type": payload.content_type, "Idempotency-Key": payload.id}
+        headers = httpx.Headers({"Content-Type": payload.content_type, "Idempotency-Key": payload.id})
         if payload.content_encoding is not None:
             headers["Content-Encoding"] = payload.content_encoding
-        headers |= self._headers
+        headers.update(self._headers)
         if self._auth is not None:
             credentials = self._auth(payload)
-            headers |= await credentials if inspect.isawaitable(credentials) else credentials
+            headers.update(await credentials if inspect.isawaitable(credentials) else credentials)
+        # Without the errors themselves: their texts may hold a header, or what the other end made of it.
         try:
-            response = await self._http.request(
-                self._method,
-                self._url,
-                headers=headers,
-                content=payload.body,
-                timeout=self._timeout,
-                follow_redirects=False,
-            )
+            answer = await self._exchange(headers, payload.body)
         except httpx.TimeoutException as error:
-            raise TimeoutError(f"{self._url}: {type(error).__name__}") from error
+            raise TimeoutError(f"{self._place}: {type(error).__name__}") from None
         except (httpx.ConnectError, httpx.ProxyError) as error:
-            raise ConnectionError(f"{self._url}: {error}") from error
+            raise ConnectionError(f"{self._place}: {type(error).__name__}") from None
+        except httpx.LocalProtocolError:
+            msg = f"{self._place}: a header, or its value, is none that HTTP knows"
+            raise SinkError(msg, retryable=False) from None
         except httpx.TransportError as error:
-            raise ConnectionResetError(f"{self._url}: {type(error).__name__}: {error}") from error
-        if not response.is_success:
-            raise _refused(self._url, response)
+            raise ConnectionResetError(f"{self._place}: {type(error).__name__}") from None
+        if self._read_answer is not None:
+            self._read_answer(payload, answer.status, answer.body)
+        if not 200 <= answer.status < 300:
+            raise _refused(self._place, answer)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            msg = "the sink has been closed"
+            raise RuntimeError(msg)
+
+    async def _fresh_connections(self) -> None:
+        """Have connections that were not kept through a freeze."""
+        await self.open()
+        now = self._wall_clock()
+        if self._connections is not None:
+            if self._used is not None and not 0 <= now - self._used < _STALE:
+                stale, self._connections = self._connections.transport, self._connections.again()
+                await _close(stale)
+            self._used = now
+
+    async def _exchange(self, headers: httpx.Headers, body: bytes) -> _Answer:
+        import httpx
+
+        if self._client is not None:
+            request = self._client.build_request(
+                self._method, self._url, headers=headers, content=body, timeout=self._timeout
+            )
+            response = await self._client.send(request, stream=True, follow_redirects=False)
+        else:
+            # The transport itself, since a client logs every request with its URL.
+            self._check_open()
+            assert self._connections is not None
+            headers.setdefault("User-Agent", "lambda-extension")
+            timeouts = httpx.Timeout(self._timeout).as_dict()
+            request = httpx.Request(
+                self._method, self._url, headers=headers, content=body, extensions={"timeout": timeouts}
+            )
+            response = await self._connections.transport.handle_async_request(request)
+        try:
+            content = b""
+            async for chunk in response.aiter_bytes():
+                content += chunk[: _LONGEST_ANSWER - len(content)]
+        finally:
+            with shielded(anyio.current_time() + DELIVERY_END):
+                await response.aclose()
+        self._used = self._wall_clock()
+        return _Answer(response.status_code, response.headers.get("Retry-After", ""), content)
 
 
-def _client(url: str) -> httpx.AsyncClient:
+class _Answer(NamedTuple):
+    status: int
+    retry_after: str
+    body: bytes
+
+
+class _Connections(NamedTuple):
+    """Own connections, and how to make others."""
+
+    transport: httpx.AsyncHTTPTransport
+    make: Callable[[], httpx.AsyncHTTPTransport]
+
+    def again(self) -> _Connections:
+        """Make others, which shares what is slow to make."""
+        return _Connections(self.make(), self.make)
+
+
+def _checked(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        msg = "HTTPSink needs a URL such as https://host/path"  # not what it was: there may be a password in it
+        raise ValueError(msg)
+    return parts
+
+
+def _basic(parts: SplitResult) -> dict[str, str]:
+    if parts.username is None:
+        return {}
+    credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {b64encode(credentials.encode()).decode()}"}
+
+
+def _prepare(parts: SplitResult, variables: Mapping[str, str]) -> _Connections:
     import httpx  # a quarter of a start, which can wait until after register
 
-    verify: ssl.SSLContext | bool = ssl.create_default_context() if urlsplit(url).scheme == "https" else False
-    return httpx.AsyncClient(verify=verify, limits=httpx.Limits(keepalive_expiry=60.0))
+    try:
+        url = proxy_for(parts, variables)
+        proxy = None if url is None else httpx.Proxy(url)
+    except (ProxyError, ValueError, httpx.InvalidURL) as error:
+        reason = str(error) if isinstance(error, ProxyError) else "the environment names a proxy that is none"
+        raise SinkError(reason, retryable=False) from None
+    verify = ssl.create_default_context() if parts.scheme == "https" else False
+
+    def make() -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(
+            verify=verify, trust_env=False, limits=httpx.Limits(keepalive_expiry=_KEPT), proxy=proxy
+        )
+
+    try:
+        return _Connections(make(), make)
+    except ImportError:
+        msg = "the environment names a SOCKS proxy, which needs pip install 'httpx[socks]'"
+        raise SinkError(msg, retryable=False) from None
 
 
-def _refused(url: str, response: httpx.Response) -> SinkError:
-    status = response.status_code
+async def _close(transport: httpx.AsyncHTTPTransport) -> None:
+    """Close connections; whoever is at the other end is not waited for."""
+    with shielded(anyio.current_time() + DELIVERY_END):
+        await transport.aclose()
+
+
+def _refused(place: str, answer: _Answer) -> SinkError:
+    status = answer.status
     passing = status in _PASSING or status >= 500
     return SinkError(
-        f"{url} answered {status}: {response.text[:200]}",
+        f"{place} answered {status}",
         retryable=passing,
-        keep=passing or status < 400 or status in _OUR_FAULT,
-        retry_after=_retry_after(response.headers.get("Retry-After", "")) if passing else None,
+        keep=status not in _PAYLOAD_FAULT,
+        too_large=status == _TOO_LARGE,
+        retry_after=_retry_after(answer.retry_after) if passing else None,
+        answer=answer.body[:1000].decode(errors="replace"),
     )
 
 
