@@ -27,14 +27,15 @@ def in_terminal(*arguments: str, columns: int = 120) -> pexpect.spawn[str]:
     return child
 
 
+def colourless(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
 def lines_of(child: pexpect.spawn[str]) -> Iterator[str]:
     child.expect(pexpect.EOF)
     child.close()
     for line in (child.before or "").splitlines():
-        yield re.sub(r"\x1b\[[0-9;]*m", "", line.rstrip())
-
-
-WORDY = "print('too early: the \\\"" + "long " * 30 + "')\n"
+        yield colourless(line.rstrip())
 
 
 @pytest.mark.parametrize("columns", [80, 120])
@@ -56,6 +57,30 @@ def test_no_word_is_broken_at_the_edge(tmp_path: Path, columns: int, arguments: 
     lines = list(lines_of(child))
     assert lines
     # What is wider than the terminal would be broken by it: only a single word may be.
+    assert [line for line in lines if cell_len(line) > columns and " " in line.strip()] == []
+
+
+WORDY = "print('it has', '  two  blanks,', 'many words ' * 30, flush=True)\nimport sys; sys.exit(3)\n"
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_no_word_of_others_is_broken_either(tmp_path: Path, columns: int) -> None:
+    child = in_terminal("simulate", write(tmp_path / "x.py", WORDY), columns=columns)
+    lines = list(lines_of(child))
+    assert lines[0].startswith("[x.py] it has   two  blanks, many words many")
+    assert max(map(cell_len, lines)) <= columns
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_serve_breaks_no_word(tmp_path: Path, columns: int) -> None:
+    arguments = ["--port", "0", "--api-port", "0", "--follow", "--attach", "somebody"]
+    child = in_terminal("serve", write(tmp_path / "x.py", WORDY), *arguments, columns=columns)
+    child.expect("Ctrl-C shuts down")
+    seen = str(child.before)
+    child.expect("platform.extension")  # init has failed
+    seen += str(child.before)
+    child.sendintr()
+    lines = [*colourless(seen).splitlines(), *lines_of(child)]
     assert [line for line in lines if cell_len(line) > columns and " " in line.strip()] == []
 
 
@@ -166,6 +191,7 @@ def test_what_a_terminal_would_obey_is_shown(text: str, shown: str) -> None:
 
 def test_text_is_wrapped_between_words_by_its_width_in_columns() -> None:
     assert [line.plain for line in wrapped([("aa bb", ""), ("cc", "bold")], 5, indent=2)] == ["aa bb", "  cc"]
+    assert [line.plain for line in wrapped([("  a  b", ""), ("c", "")], 9)] == ["  a  b c"]
     assert [line.plain for line in wrapped([("世界 世界", "")], 8)] == ["世界", "世界"]
     assert [line.plain for line in wrapped([("x" * 30 + " y", "")], 10)] == ["x" * 30, "y"]
 

@@ -136,6 +136,12 @@ def test_strict_lets_warnings_fail(tmp_path: Path) -> None:
     assert lambda_extension("doctor", path, "--strict").exit_code == 1
 
 
+def test_doctor_takes_a_name_with_dots_and_says_what_to_register_under(tmp_path: Path) -> None:
+    found = checks(write(tmp_path / "my.ext.v2", "#!/usr/bin/env python3" + extension_that("pass")))
+    assert found["name"] == ("pass", "my.ext.v2; it must register under this, suffix included")
+    assert found["registers and asks for next in time"][0] == "pass"
+
+
 # -- layers
 
 
@@ -289,6 +295,14 @@ def test_doctor_finds_two_extensions_that_register_under_one_name(tmp_path: Path
     result = lambda_extension("doctor", layer(tmp_path / "layer", {"extensions/y": other}))
     assert result.exit_code == 1
     assert "y, registers and asks for next in time: " in result.stdout
+
+
+def test_doctor_finds_a_launcher_whose_program_registers_under_its_own_name(tmp_path: Path) -> None:
+    launcher = '#!/bin/sh\nexec python3 "$(dirname "$0")/../mine/x.py"\n'
+    files: dict[str, str | bytes] = {"extensions/x": launcher, "mine/x.py": extension_that("pass")}
+    verdict, reason = checks(layer(tmp_path / "layer", files))["registers and asks for next in time"]
+    assert verdict == "fail"
+    assert "It registered as 'x.py', which is no file name of an extension; expected is 'x'." in reason
 
 
 def test_doctor_refuses_what_is_no_layer(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_telemetry_is_followed_and_written_and_the_summary_is_json(tmp_path: Pat
     with serve(STREAM, "--follow", "--json", "--telemetry-out", str(tmp_path / "out")) as served:
         httpx.post(served.url, timeout=20)
         said = served.end(signal.SIGTERM)
-    assert re.search(r'\d\dZ platform.report {"requestId":', said)
+    assert re.search(r'\[\S+\dZ platform.report\] {"requestId": ', said)
     found = json.loads(said[said.index("\n{\n") :])
     assert '"platform.report"' in (tmp_path / "out").read_text()
     assert found["invocations"] == {"planned": None, "made": 1, "by_status": {"success": 1}}

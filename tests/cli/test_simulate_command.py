@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -313,6 +314,18 @@ def test_the_log_format_of_the_function_is_chosen(tmp_path: Path) -> None:
     lambda_extension("simulate", STREAM, "--log-format", "JSON", "--telemetry-out", str(out))
     records = [json.loads(line)["record"] for line in out.read_text().splitlines() if '"function"' in line]
     assert {"level": "INFO", "message": "order shipped"} in records
+
+
+def test_time_passes_between_invocations(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = ["--interval", "0.3", "--freeze", "--invocations", "2", "--telemetry-out", str(out)]
+    assert lambda_extension("simulate", STREAM, *given).exit_code == 0
+    events = [json.loads(line) for line in out.read_text().splitlines()]
+    start, end = (
+        [datetime.fromisoformat(event["time"]) for event in events if event["type"] == type_]
+        for type_ in ("platform.start", "platform.report")
+    )
+    assert (start[1] - end[0]).total_seconds() >= 0.3
 
 
 # -- what is said

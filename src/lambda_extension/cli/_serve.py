@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from lambda_extension.cli._report import print_outcome
 from lambda_extension.cli._setup import Setup, unresolved
 from lambda_extension.cli._signals import Ended, on_signals
 from lambda_extension.cli._tally import Made, Tally
-from lambda_extension.cli._terminal import Terminal, plain
+from lambda_extension.cli._terminal import Terminal
 from lambda_extension.serving._serve import serve_app
 from lambda_extension.serving._socket import listen_on
 from lambda_extension.simulator import Clock, Entry, InvocationResult, ShutdownReport, Simulator
@@ -53,18 +53,16 @@ class Service:
     as_json: bool
     telemetry: Path | None
 
-    def shown(self, entry: Entry) -> str | None:
-        """Give the line that shows an entry; None for what is not shown."""
+    def show(self, entry: Entry, terminal: Terminal) -> None:
+        """Show an entry, if it is one that is shown."""
         match entry.kind:
             case "output":
-                who = "function" if entry.who == "runtime" else entry.who
-                return f"[{who}] {entry.detail['text']}"
+                terminal.said("function" if entry.who == "runtime" else entry.who, entry.detail["text"])
             case "finding":
-                return f"{entry.who}: {entry.detail['message']} {entry.detail['fix']}"
+                detail = entry.detail
+                terminal.paragraph((f"{entry.who}: {detail['level']}: {detail['message']} {detail['fix']}", ""))
             case "event" if self.follow:
-                record = json.dumps(entry.detail["record"], separators=(",", ":"))
-                return f"{Clock.format(entry.time)} {entry.what} {record}"
-        return None
+                terminal.said(f"{Clock.format(entry.time)} {entry.what}", json.dumps(entry.detail["record"]))
 
 
 def serve(service: Service) -> int:
@@ -84,7 +82,7 @@ def _tell(came: Outcome | Ended, service: Service) -> int:
 
 async def _serve(service: Service) -> Outcome | Ended:
     """Serve until the first signal; the second one, or one before init has ended, kills."""
-    asked, ended = anyio.Event(), Ended()
+    asked, ended, terminal = anyio.Event(), Ended(), Terminal(stderr=service.as_json)
     tally, made = Tally(), Made()
     outcome = None
     with ExitStack() as stack:
@@ -101,8 +99,10 @@ async def _serve(service: Service) -> Outcome | Ended:
                 asked.set()
 
             await everything.start(on_signals, end)
-            async with service.setup.simulator(functools.partial(_watch, service, tally)) as simulator:
-                shutdown = await _invocations(service, simulator, made, sock, asked)
+            async with service.setup.simulator(functools.partial(_watch, service, tally, terminal)) as simulator:
+                shutdown = await _invocations(
+                    simulator, made, sock, asked, functools.partial(_announce, service, terminal)
+                )
             outcome = Outcome(
                 setup=service.setup,
                 planned=None,
@@ -116,17 +116,19 @@ async def _serve(service: Service) -> Outcome | Ended:
     return outcome or ended
 
 
-def _watch(service: Service, tally: Tally, entry: Entry) -> None:
+def _watch(service: Service, tally: Tally, terminal: Terminal, entry: Entry) -> None:
     tally.add(entry)
     for extension in service.attached:
         extension.see(entry)
-    line = service.shown(entry)
-    if line is not None:
-        click.echo(plain(line), err=service.as_json)
+    service.show(entry, terminal)
 
 
 async def _invocations(
-    service: Service, simulator: Simulator, made: Made, sock: socket.socket, asked: anyio.Event
+    simulator: Simulator,
+    made: Made,
+    sock: socket.socket,
+    asked: anyio.Event,
+    announce: Callable[[Simulator, int], object],
 ) -> ShutdownReport:
     """Take invocations until asked to end; those under way are answered, and then the environment shuts down."""
 
@@ -141,7 +143,7 @@ async def _invocations(
         server = functools.partial(serve_app, shutdown_trigger=answered.wait, graceful_timeout=_LAST_ANSWERS)
         port = sock.getsockname()[1]
         await tasks.start(server, LocalOnly(gateway), sock)
-        _announce(service, simulator, port)
+        announce(simulator, port)
         await asked.wait()
         gateway.close()
         click.echo("shutting down, after what is under way", err=True)
@@ -150,8 +152,7 @@ async def _invocations(
     return shutdown
 
 
-def _announce(service: Service, simulator: Simulator, port: int) -> None:
-    terminal = Terminal(stderr=service.as_json)
+def _announce(service: Service, terminal: Terminal, simulator: Simulator, port: int) -> None:
     notice = unresolved(simulator)
     if notice is not None:
         terminal.notice(notice)

@@ -18,7 +18,7 @@ from lambda_extension.cli._report import figures_of, print_outcome
 from lambda_extension.cli._run import Plan, run
 from lambda_extension.cli._signals import Ended, on_signals
 from lambda_extension.cli._tally import Tally
-from lambda_extension.cli._terminal import Terminal, plain
+from lambda_extension.cli._terminal import Terminal
 from lambda_extension.simulator import Entry, Timeline
 
 __all__ = ["Output", "simulate"]
@@ -81,6 +81,7 @@ async def _run(plan: Plan, output: Output, spans: Timeline) -> Outcome:
     with ExitStack() as stack:
         advance: Any = _nothing
         errors = Terminal(stderr=True)
+        lines = Terminal(stderr=output.as_json)
         if plan.invocations >= _LONG_RUN and errors.console.is_terminal:
             bar = stack.enter_context(Progress(console=errors.console, transient=True))
             advance = functools.partial(bar.advance, bar.add_task("invocations", total=plan.invocations))
@@ -90,7 +91,7 @@ async def _run(plan: Plan, output: Output, spans: Timeline) -> Outcome:
             if output.timeline or output.trace:
                 spans.add(entry)
             if entry.kind == "output" and entry.who != "runtime":
-                click.echo(f"[{entry.who}] {plain(entry.detail['text'])}", err=output.as_json)
+                lines.said(entry.who, entry.detail["text"])
 
         return await run(plan, Tally(telemetry), watch, tell=errors.notice, advance=advance)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,7 @@ Part: TypeAlias = tuple[str, str]
 
 # Format characters that scripts need and that move nothing: the joiner and the non-joiner.
 _HARMLESS: Final = frozenset("\u200c\u200d")
+_WORD: Final = re.compile(r"(\s*)(\S+)")
 _LEAST_WIDTH: Final = 20
 
 
@@ -40,18 +42,20 @@ def _shown(character: str) -> str:
 
 def wrapped(parts: Sequence[Part], width: int, *, indent: int = 0) -> Iterator[Text]:
     """Yield lines of `width` columns; all but the first are indented, and no word is ever broken."""
-    line, last = Text(), ""
+    line: list[Part] = []
+    used = 0
     for part, style in parts:
-        for word in plain(part).split():
-            if line.plain.strip() and line.cell_len + 1 + cell_len(word) > width:
-                yield line
-                line = Text(" " * indent)
-            elif line.plain:
-                # One stretch of a style is one piece of text, blanks included.
-                line.append(" ", style if style == last else "")
-            line.append(word, style)
-            last = style
-    yield line
+        for blanks, word in _WORD.findall(plain(part)):
+            gap = blanks or (" " if line else "")
+            if line and used + cell_len(gap) + cell_len(word) > width:
+                yield Text.assemble(*line)
+                line, used, gap = [], 0, " " * indent
+            used += cell_len(gap) + cell_len(word)
+            if line and line[-1][1] == style:  # one stretch of a style is one piece of text, blanks included
+                line[-1] = (line[-1][0] + gap + word, style)
+            else:
+                line += [(gap, ""), (word, style)] if gap else [(word, style)]
+    yield Text.assemble(*line)
 
 
 @final
@@ -69,6 +73,13 @@ class Terminal:
         self.console: Console = Console(
             file=sys.stderr if stderr else sys.stdout, markup=False, emoji=False, highlight=False
         )
+
+    def said(self, who: str, text: str) -> None:
+        """Print a line that somebody else wrote: whole, except where it would run over the edge of a terminal."""
+        if self.console.is_terminal:
+            self.paragraph((f"[{who}]", ""), (text, ""))
+        else:
+            print(f"[{who}] {plain(text)}", file=self.console.file, flush=True)
 
     def paragraph(self, *parts: Part, indent: int = 2) -> None:
         """Print parts of text as one paragraph, blanks between them."""
