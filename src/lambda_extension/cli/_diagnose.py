@@ -23,12 +23,13 @@ _STYLES: Final = {"pass": "green", "fail": "bold red", "warn": "yellow", "skip":
 def diagnose(path: Path, *, as_json: bool, strict: bool) -> int:
     """Check, tell, and return the exit code; a signal ends everything at once."""
     checks: list[Check] = []
-    ended = Ended()
-    anyio.run(_diagnose, path, checks, None if as_json else Terminal(), ended)
-    return ended.tell() if ended.number else _tell(checks, as_json=as_json, strict=strict)
+    terminal = None if as_json else Terminal()
+    return _tell(anyio.run(_diagnose, path, checks, terminal), checks, as_json=as_json, strict=strict)
 
 
-def _tell(checks: list[Check], *, as_json: bool, strict: bool) -> int:
+def _tell(ended: Ended, checks: list[Check], *, as_json: bool, strict: bool) -> int:
+    if ended.number:
+        return ended.tell()
     bad = {"fail", "warn"} if strict else {"fail"}
     ok = all(check.verdict not in bad for check in checks)
     if as_json:
@@ -36,8 +37,8 @@ def _tell(checks: list[Check], *, as_json: bool, strict: bool) -> int:
     return 0 if ok else 1
 
 
-async def _diagnose(path: Path, checks: list[Check], terminal: Terminal | None, ended: Ended) -> None:
-    layer = is_layer(path)
+async def _diagnose(path: Path, checks: list[Check], terminal: Terminal | None) -> Ended:
+    layer, ended = is_layer(path), Ended()
 
     def report(check: Check) -> None:
         checks.append(check)
@@ -54,3 +55,4 @@ async def _diagnose(path: Path, checks: list[Check], terminal: Terminal | None, 
         await tasks.start(on_signals, end)
         await examine(path, report)
         tasks.cancel_scope.cancel()
+    return ended

@@ -9,7 +9,7 @@ import anyio
 import attrs
 
 from lambda_extension.cli._outcome import Outcome
-from lambda_extension.cli._setup import Setup, unresolved
+from lambda_extension.cli._setup import Setup, tell_unresolved
 from lambda_extension.cli._tally import Made, Tally
 from lambda_extension.simulator import Entry
 
@@ -72,9 +72,7 @@ async def run(
                 return
 
     async with simulator:
-        notice = unresolved(simulator)
-        if notice is not None:
-            tell(notice)
+        tell_unresolved(simulator, tell)
         async with anyio.create_task_group() as workers:
             for _ in range(min(setup.concurrency, plan.invocations)):
                 workers.start_soon(work)

@@ -18,7 +18,7 @@ from lambda_extension.cli._attached import AttachedExtension
 from lambda_extension.cli._gateway import PATH, Gateway
 from lambda_extension.cli._outcome import Outcome
 from lambda_extension.cli._report import print_outcome
-from lambda_extension.cli._setup import Setup, unresolved
+from lambda_extension.cli._setup import Setup, tell_unresolved
 from lambda_extension.cli._signals import Ended, on_signals
 from lambda_extension.cli._tally import Made, Tally
 from lambda_extension.cli._terminal import Terminal
@@ -153,9 +153,7 @@ async def _invocations(
 
 
 def _announce(service: Service, terminal: Terminal, simulator: Simulator, port: int) -> None:
-    notice = unresolved(simulator)
-    if notice is not None:
-        terminal.notice(notice)
+    tell_unresolved(simulator, terminal.notice)
     terminal.paragraph(("function:", "bold"), (f"POST http://{_HOST}:{port}{PATH}", ""))
     variables = simulator.settings.extension_environment(simulator.api)
     for name in service.waited_for:

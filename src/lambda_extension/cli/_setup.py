@@ -21,7 +21,7 @@ from lambda_extension.simulator import (
     hosts_line,
 )
 
-__all__ = ["Setup", "command_of", "search_path", "unpassed", "unresolved"]
+__all__ = ["Setup", "command_of", "search_path", "tell_unresolved", "unpassed"]
 
 # What the function does where none is given.
 _STAND_IN: Final = ScriptedFunction(
@@ -66,13 +66,13 @@ def unpassed(files: Sequence[Path], environment: Mapping[str, str]) -> Iterator[
             yield path.name, name
 
 
-def unresolved(simulator: Simulator) -> str | None:
-    """Return what to do where processes of a simulation cannot resolve `sandbox.localdomain`; None where they can."""
+def tell_unresolved(simulator: Simulator, tell: Callable[[str], object]) -> None:
+    """Tell what to do where processes of a simulation cannot resolve `sandbox.localdomain`."""
     surroundings = simulator.surroundings
     if surroundings.address is not None or not simulator.settings.commands():
-        return None
+        return
     why = surroundings.why_not
-    return (
+    tell(
         f"sandbox.localdomain does not resolve here, and a namespace of its own cannot be had ({why}): an extension "
         f"that listens on it fails, until /etc/hosts has this line: {hosts_line()}"
     )
