@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias, final
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import anyio
 import anyio.to_thread
@@ -82,8 +82,9 @@ class HTTPSink:
     ) -> None:
         self.encoder: Encoder = encoder or JSONArray()
         self._parts = _checked(url)
-        self._place = f"{self._parts.scheme}://{self._parts.netloc.rpartition('@')[2]}"
-        self._url = self._parts._replace(netloc=self._parts.netloc.rpartition("@")[2]).geturl()
+        scheme, host = self._parts.scheme, self._parts.netloc.rpartition("@")[2]
+        self._place = f"{scheme}://{host}"
+        self._url = urlunsplit((scheme, host, self._parts.path, self._parts.query, ""))
         self._headers = _basic(self._parts) | dict(headers or {})
         self._auth = auth
         self._method = method
