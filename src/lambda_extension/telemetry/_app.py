@@ -11,6 +11,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from lambda_extension._exceptions import DecodeError
 from lambda_extension.serving._asgi import Receive, Scope, Send
+from lambda_extension.serving._faults import Faults
 from lambda_extension.telemetry._decoding import decode
 from lambda_extension.telemetry._events import (
     PlatformLogsDropped,
@@ -19,7 +20,8 @@ from lambda_extension.telemetry._events import (
     TelemetryEvent,
     UnknownEvent,
 )
-from lambda_extension.telemetry._stream import Batch, Counters
+from lambda_extension.telemetry._splitting import count_events
+from lambda_extension.telemetry._stream import Batch, Statistics
 
 logger = logging.getLogger("lambda_extension.telemetry")
 
@@ -44,7 +46,7 @@ class TelemetryReceiver:
         max_body_bytes: int,
         decode: Callable[[bytes], list[TelemetryEvent]] = decode,
     ) -> None:
-        self.counters = Counters()
+        self.counters = Statistics()
         self.open_requests: dict[str, None] = {}
         self._stream = stream
         self._max_body_bytes = max_body_bytes
@@ -53,6 +55,8 @@ class TelemetryReceiver:
         self._last: tuple[str | None, bytes] | None = None
         self._refused: bytes | None = None
         self._dropping = False
+        # A body that is refused comes again, or thousands like it: each kind is said once, then counted.
+        self._faults = Faults(logger)
         self._arrived = anyio.Event()
         self._requests: set[anyio.CancelScope] = set()
 
@@ -64,6 +68,10 @@ class TelemetryReceiver:
         """End all requests in flight now: they are answered 503, so that nothing counts as acknowledged."""
         for scope in self._requests:
             scope.cancel()
+
+    def sum_up(self) -> None:
+        """Log what has been refused since that was last said."""
+        self._faults.sum_up()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, as an ASGI application."""
@@ -81,20 +89,19 @@ class TelemetryReceiver:
             await _answer(send, status, text)
 
     async def _handle(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
-        body = await self._read(receive)
+        body, cut_off = await self._read(receive)
         if scope["method"] not in ("POST", "PUT"):
             return 405, b"telemetry is taken by POST or PUT"
         if body is None:
             return 0, b""
         if len(body) > self._max_body_bytes:
-            self.counters.refused_bodies += 1
-            logger.warning("refused a telemetry body longer than %d bytes", self._max_body_bytes)
+            self._refuse(count_events(body) + cut_off, f"that is longer than {self._max_body_bytes} bytes")
             return 413, b"the body is longer than %d bytes" % self._max_body_bytes
         sequence_id = next((value for name, value in scope["headers"] if name == b"sequence-id"), None)
         try:
             events = self._decode(body)
         except DecodeError as error:
-            return self._refuse(body, error)
+            return self._refuse_once(body, error)
         batch = Batch(
             events=events,
             sequence_id=None if sequence_id is None else sequence_id.decode("latin-1"),
@@ -102,23 +109,35 @@ class TelemetryReceiver:
         )
         return await self._deliver(batch, body)
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """Read a body to its end, keeping no more than the cap and a byte; None when the peer has gone."""
+    async def _read(self, receive: Receive) -> tuple[bytes | None, int]:
+        """Read a body to its end, keeping no more than the cap and a byte; None when the peer has gone.
+
+        Returns:
+            The body, and how many events began in what was not kept.
+        """
         chunks: list[bytes] = []
-        size = 0
+        size = cut_off = 0
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                return None
+                return None, 0
             chunk = message.get("body", b"")
-            if chunk and size <= self._max_body_bytes:
-                chunk = chunk[: self._max_body_bytes + 1 - size]
+            room = self._max_body_bytes + 1 - size
+            if len(chunk) > room:
+                cut_off += count_events(chunk[room:])
+                chunk = chunk[:room]
+            if chunk:
                 size += len(chunk)
                 chunks.append(chunk)
             if not message.get("more_body", False):
-                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks), cut_off
 
-    def _refuse(self, body: bytes, error: DecodeError) -> tuple[int, bytes]:
+    def _refuse(self, events: int, why: str) -> None:
+        self.counters.refused_bodies += 1
+        self.counters.refused_events += max(events, 1)
+        self._faults.note(f"refused a telemetry body {why}")
+
+    def _refuse_once(self, body: bytes, error: DecodeError) -> tuple[int, bytes]:
         import hashlib  # which nobody needs who is sent what AWS documents
 
         digest = hashlib.sha256(body).digest()
@@ -126,8 +145,7 @@ class TelemetryReceiver:
             # Lambda repeats what was refused: once said, it must not stand in the way of all that follows.
             return 200, b""
         self._refused = digest
-        self.counters.refused_bodies += 1
-        logger.warning("refused a telemetry body: %s", error)
+        self._refuse(count_events(body), "that is not a JSON array of events")
         return 400, str(error).encode("utf-8", "replace")
 
     async def _deliver(self, batch: Batch, body: bytes) -> tuple[int, bytes]:
@@ -141,7 +159,7 @@ class TelemetryReceiver:
                 self.counters.rejected_batches += 1
                 return 503, b"the extension takes no more telemetry"
             self._last = (batch.sequence_id, body)
-            self._count(batch)
+            self.count(batch)
         arrived, self._arrived = self._arrived, anyio.Event()
         arrived.set()
         return 200, b""
@@ -153,7 +171,8 @@ class TelemetryReceiver:
         except anyio.WouldBlock:
             await self._stream.send(batch)
 
-    def _count(self, batch: Batch) -> None:
+    def count(self, batch: Batch) -> None:
+        """Count a batch that has been taken in, and follow which invocations are under way."""
         counters = self.counters
         counters.received_batches += 1
         counters.received_events += len(batch.events)

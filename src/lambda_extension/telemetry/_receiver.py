@@ -139,6 +139,7 @@ class Listener:
         self._send.close()
         self.batches.close()
         self._sock.close()
+        self._receiver.sum_up()
 
 
 async def _sandbox_address() -> str:

@@ -19,6 +19,7 @@ import msgspec
 _BLANK = b" \t\r\n"
 _BEGINNING = re.compile(rb'\s*+\{\s*+"(?:time|type|record)"\s*+:')
 _BOUNDARY = re.compile(rb',\s*+\{\s*+"(?:time|type|record)"\s*+:')
+_EVENT = re.compile(rb'\{\s*+"time"\s*+:')
 _TOKEN = re.compile(
     rb'[ \t\r\n]*+(?:("(?:[^"\\]++|\\.)*+")|(\[++)|(\{)|(\]++)|(\})|(,)|(:)|([^][{}",: \t\r\n]++))', re.DOTALL
 )
@@ -138,6 +139,11 @@ def members(raw: bytes) -> dict[str, bytes]:
         if comma is None or comma.lastindex != _COMMA:
             return found
         position = comma.end()
+
+
+def count_events(text: bytes) -> int:
+    """Count the events that begin in a text, as the platform writes them."""
+    return sum(1 for _ in _EVENT.finditer(text))
 
 
 def elements(raw: bytes) -> list[bytes]:

@@ -63,9 +63,11 @@ class Batch:
 _NO_BATCH = Batch(events=[])
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Statistics:
     """What has happened to telemetry so far; all numbers are totals, but for `buffered_events`.
+
+    The receiver counts in one of these; what `TelemetryStream.statistics` gives is a copy, which changes no more.
 
     Attributes:
         received_batches: Batches taken in and acknowledged.
@@ -76,6 +78,7 @@ class Statistics:
         buffered_events: Events taken in that wait for the consumer now.
         repeated_batches: Batches that came twice in a row and were delivered once.
         refused_bodies: Bodies that were not a JSON array (answered 400), or too long (413).
+        refused_events: Events in them, as far as they could be told: at least one for each.
         rejected_batches: Batches answered 503, unacknowledged, since the stream had closed.
         dropped_events: Events that the platform reported as dropped.
         dropped_bytes: Bytes that the platform reported as dropped.
@@ -89,21 +92,7 @@ class Statistics:
     buffered_events: int = 0
     repeated_batches: int = 0
     refused_bodies: int = 0
-    rejected_batches: int = 0
-    dropped_events: int = 0
-    dropped_bytes: int = 0
-
-
-@attrs.define(kw_only=True, eq=False)
-class Counters:
-    """The counts that the receiver keeps."""
-
-    received_batches: int = 0
-    received_events: int = 0
-    received_bytes: int = 0
-    unknown_events: int = 0
-    repeated_batches: int = 0
-    refused_bodies: int = 0
+    refused_events: int = 0
     rejected_batches: int = 0
     dropped_events: int = 0
     dropped_bytes: int = 0
@@ -120,7 +109,7 @@ class TelemetryStream:
     def __init__(
         self,
         receive: MemoryObjectReceiveStream[Batch],
-        counters: Counters,
+        counters: Statistics,
         *,
         before_read: Callable[[], None],
         failure: Callable[[], Exception | None],
@@ -187,10 +176,9 @@ class TelemetryStream:
 
     def statistics(self) -> Statistics:
         """Count what has been received, delivered, refused and dropped so far."""
-        counts = attrs.asdict(self._counters)
         delivered = self._received - self._left
         buffered = self._counters.received_events - delivered
-        return Statistics(**counts, delivered_events=delivered, buffered_events=buffered)
+        return attrs.evolve(self._counters, delivered_events=delivered, buffered_events=buffered)
 
     async def _take_batch(self) -> Batch:
         """Take the rest of the current batch, or the next one."""
