@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
+import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
-from command_kit import PLAIN, lambda_extension, write
+from command_kit import PLAIN, extension_that, lambda_extension, write
 
 from lambda_extension.cli._layers import LayerError, extension_files, laid_out, unpack
 
@@ -105,3 +107,31 @@ def test_something_must_run() -> None:
     result = lambda_extension("simulate")
     assert result.exit_code == 2
     assert "name an EXTENSION or a --layer" in result.stderr
+
+
+def has_namespaces() -> bool:
+    """Tell whether processes can be given a /opt of their own here."""
+    user = [] if os.geteuid() == 0 else ["--user", "--map-current-user"]
+    unshare = shutil.which("unshare")
+    return (
+        unshare is not None and subprocess.run([unshare, "--mount", *user, "true"], capture_output=True).returncode == 0
+    )
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="no mount namespaces")
+def test_a_layer_really_is_opt_and_the_sandbox_resolves(tmp_path: Path) -> None:
+    does = 'print(open("/opt/mine/data").read(), socket.gethostbyname("sandbox.localdomain"), flush=True)'
+    text = extension_that(does).replace("import json,", "import socket, json,")
+    write(tmp_path / "layer/extensions/x", "#!/usr/bin/env python3" + text)
+    write(tmp_path / "layer/mine/data", "of the layer")
+    result = lambda_extension("simulate", "--layer", str(tmp_path / "layer"))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("[x] of the layer 127.0.0.") == 4
+
+
+def test_an_extension_that_leads_nowhere_is_said_to_without_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "layer/extensions").mkdir(parents=True)
+    (tmp_path / "layer/extensions/x").symlink_to("gone")
+    result = lambda_extension("simulate", "--layer", str(tmp_path / "layer"))
+    assert result.exit_code == 1
+    assert "x: error: It cannot be started" in " ".join(result.stdout.split())

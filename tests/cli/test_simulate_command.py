@@ -175,6 +175,8 @@ def test_faults_are_read(text: str, fault: Fault) -> None:
         ("error", "error takes 1 to 2 arguments"),
         ("reset:nowhere", "'nowhere' is none of register"),
         ("delay:next:soon", "'soon' is no number of seconds"),
+        ("delay:next:-1", "'-1' is no number of seconds"),
+        ("clock:nan", "'nan' is no number of seconds"),
         ("error:next:200", "'200' is no whole number from 400 on"),
         ("duplicate@first", "'first' is no whole number from 1 on"),
         ("suppress:next", "'next' is no type of telemetry event"),
@@ -261,13 +263,20 @@ def test_variables_reach_extension_and_function(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("line", "message"), [("COLOUR", "line 2: 'COLOUR' is not NAME=VALUE"), ("= x", "line 2: '= x' is not NAME=VALUE")]
+    ("line", "message"),
+    [
+        (b"SECRET", "line 2 is not NAME=VALUE"),
+        (b"= SECRET", "line 2 is not NAME=VALUE"),
+        (b"A=SECRET\0", "line 2 is not NAME=VALUE"),
+        (b"\xffSECRET", "settings is not UTF-8"),
+    ],
 )
-def test_a_file_of_variables_with_a_line_that_is_none_is_refused(tmp_path: Path, line: str, message: str) -> None:
-    settings = write(tmp_path / "settings", f"A=1\n{line}\n", mode=0o644)
+def test_a_file_of_variables_with_a_line_that_is_none_is_refused(tmp_path: Path, line: bytes, message: str) -> None:
+    settings = write(tmp_path / "settings", b"A=1\n" + line + b"\n", mode=0o644)
     result = lambda_extension("simulate", STREAM, "--env-file", settings)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+    assert "SECRET" not in result.output
 
 
 def test_a_variable_that_an_extension_names_and_does_not_get_is_noticed(
@@ -294,8 +303,8 @@ done
 
 @pytest.mark.parametrize("folder", [False, True])
 def test_a_bootstrap_in_any_language_is_the_function(tmp_path: Path, folder: bool) -> None:
-    path = write(tmp_path / "function/bootstrap", BOOTSTRAP)
-    given = str(tmp_path / "function") if folder else path
+    path = write(tmp_path / "func:tion/bootstrap", BOOTSTRAP)
+    given = str(tmp_path / "func:tion") if folder else path
     options = ["--function", given, "--handler", "index.main", "--memory", "512"]
     result = lambda_extension("simulate", STREAM, *options)
     assert result.exit_code == 0, result.output
@@ -392,6 +401,7 @@ def test_an_output_that_cannot_be_written_is_said_without_a_traceback(tmp_path: 
     [
         (["--env", "=x"], "'=x' is not of the form NAME=VALUE"),
         (["--env", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE is not set outside"),
+        (["--trace-header", "größe"], "a header's value is printable ASCII"),
         (["--function", "/no/such"], "'/no/such' is neither MODULE:FUNCTION nor the path of a bootstrap"),
     ],
 )

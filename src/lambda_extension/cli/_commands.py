@@ -14,7 +14,14 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from lambda_extension.cli._faults import HELP
-from lambda_extension.cli._options import EnvironmentType, FaultType, FunctionType, OutputType, environment_of
+from lambda_extension.cli._options import (
+    EnvironmentType,
+    FaultType,
+    FunctionType,
+    HeaderType,
+    OutputType,
+    environment_of,
+)
 
 if TYPE_CHECKING:
     from lambda_extension.cli._setup import Setup
@@ -114,7 +121,7 @@ def commands() -> None:
 @click.option("--invocations", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--interval", type=click.FloatRange(0), default=0.0, help="Seconds between two invocations.")
 @click.option("--event", type=click.File("rb"), help="A JSON file: the payload of each invocation.")
-@click.option("--trace-header", metavar="TEXT", help="X-Amzn-Trace-Id of each invocation.")
+@click.option("--trace-header", metavar="TEXT", type=HeaderType(), help="X-Amzn-Trace-Id of each invocation.")
 @click.option(
     "--fault",
     "faults",

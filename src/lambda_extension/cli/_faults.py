@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,8 @@ __all__ = ["HELP", "ROUTES", "parse_fault"]
 ROUTES: Final = ("register", "next", "init-error", "exit-error", "telemetry", "logs", "runtime-next")
 # Types of telemetry beside those of the platform.
 _LOGS: Final = ("function", "extension")
+# How far the clock may be set back.
+_YEARS: Final = 10 * 365 * 24 * 3600.0
 PHASES: Final = ("init", "invoke", "shutdown")
 
 HELP: Final = (
@@ -85,7 +88,7 @@ def _kill(_: str, arguments: list[str], nth: int | None) -> Fault:
 
 
 def _clock(_: str, arguments: list[str], nth: int | None) -> Fault:
-    return simulator.ClockJump(seconds=_seconds(arguments[0]), nth=nth or 1)
+    return simulator.ClockJump(seconds=_seconds(arguments[0], -_YEARS), nth=nth or 1)
 
 
 def _flood(_: str, arguments: list[str], nth: int | None) -> Fault:
@@ -119,12 +122,15 @@ def _one_of(text: str, known: tuple[str, ...]) -> str:
     return text
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str, least: float = 0.0) -> float:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
+        seconds = math.nan
+    if not least <= seconds < math.inf:
         msg = f"{text!r} is no number of seconds"
-        raise ValueError(msg) from None
+        raise ValueError(msg)
+    return seconds
 
 
 def _number(text: str, least: int) -> int:

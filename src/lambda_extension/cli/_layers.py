@@ -86,7 +86,7 @@ def laid_out(layers: Sequence[Path]) -> Iterator[Path]:
         LayerError: One cannot be unpacked.
         OSError: One cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="lambda-extension-") as folder:
+    with tempfile.TemporaryDirectory(prefix="lambda-extension-", ignore_cleanup_errors=True) as folder:
         root = Path(folder).resolve()
         for layer in layers:
             unpack(layer, root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from lambda_extension.cli._faults import parse_fault
 
-__all__ = ["EnvironmentType", "FaultType", "FunctionType", "OutputType", "environment_of"]
+__all__ = ["EnvironmentType", "FaultType", "FunctionType", "HeaderType", "OutputType", "environment_of"]
 
 
 class FaultType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
@@ -63,15 +64,27 @@ class FunctionType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # 
 
     name = "function"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return it; the path of an executable absolute."""
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | tuple[str]:
+        """Return a handler as it is, and an executable as a command line, since its path may have a colon too."""
         path = Path(value)
         if path.is_file():
-            return str(path.absolute())
+            return (str(path.absolute()),)
         if path.is_dir() and (path / "bootstrap").is_file():
-            return str((path / "bootstrap").absolute())
+            return (str((path / "bootstrap").absolute()),)
         if ":" not in value:
             self.fail(f"{value!r} is neither MODULE:FUNCTION nor the path of a bootstrap", param, ctx)
+        return str(value)
+
+
+class HeaderType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # as above
+    """The value of an HTTP header."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Refuse what no header can have."""
+        if not (value.isascii() and value.isprintable()):
+            self.fail("a header's value is printable ASCII", param, ctx)
         return str(value)
 
 
@@ -79,7 +92,7 @@ def environment_of(variables: Sequence[tuple[str, str]], files: Sequence[Path]) 
     """Put variables of files and of options together; options overrule files, later ones earlier ones.
 
     Raises:
-        click.BadParameter: A file has a line that is no variable.
+        click.BadParameter: A file has a line that is no variable; what it says is not repeated, it may be a secret.
     """
     found: dict[str, str] = {}
     for path in files:
@@ -91,13 +104,15 @@ def _read_file(path: Path) -> dict[str, str]:
     from dotenv.parser import parse_stream  # part of the extra, and rarely needed
 
     found = {}
-    with path.open(encoding="utf-8") as file:
-        for binding in parse_stream(file):
-            if binding.error or (binding.key is not None and binding.value is None):
-                msg = (
-                    f"{path.name}, line {binding.original.line}: {binding.original.string.strip()!r} is not NAME=VALUE"
-                )
-                raise click.BadParameter(msg, param_hint="--env-file")
-            if binding.key is not None:
-                found[binding.key] = str(binding.value)
+    try:
+        bindings = list(parse_stream(io.StringIO(path.read_text(encoding="utf-8"))))
+    except UnicodeDecodeError:
+        msg = f"{path.name} is not UTF-8"
+        raise click.BadParameter(msg, param_hint="--env-file") from None
+    for binding in bindings:
+        if binding.error or (binding.key is not None and (binding.value is None or "\0" in binding.value)):
+            msg = f"{path.name}, line {binding.original.line} is not NAME=VALUE"
+            raise click.BadParameter(msg, param_hint="--env-file")
+        if binding.key is not None:
+            found[binding.key] = str(binding.value)
     return found

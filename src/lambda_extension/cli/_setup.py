@@ -58,7 +58,7 @@ def search_path() -> str:
 
 def unpassed(files: Sequence[Path], environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield file and name of each variable that a file names, that is set outside, and that is not passed."""
-    for path in files:
+    for path in filter(Path.is_file, files):
         with path.open("rb") as file:
             named = {match.decode() for match in _VARIABLE.findall(file.read(_SEARCHED_BYTES))}
         kept = {name for name in named & os.environ.keys() if not name.startswith("AWS_LAMBDA_")}
