@@ -109,15 +109,20 @@ async def running(app: ASGIApp, server: ServerName, *, graceful_timeout: float =
 @asynccontextmanager
 async def running_direct(app: ASGIApp, limits: Limits, faults: Faults | None = None) -> AsyncGenerator[Running]:
     """Run a direct server with limits of the test's own."""
+    noted = faults or Faults()
+    async with running_server(DirectServer(app, noted, limits), noted) as started:
+        yield started
+
+
+@asynccontextmanager
+async def running_server(server: ConnectionServer, faults: Faults) -> AsyncGenerator[Running]:
     sock = listen_on("127.0.0.1")
     run = Running(sock.getsockname()[1])
     accepting = anyio.CancelScope()
-    noted = faults or Faults()
-    server: ConnectionServer = DirectServer(app, noted, limits)
 
     async def serve() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(accept_connections, sock, server, noted, accepting)
+            tasks.start_soon(accept_connections, sock, server, faults, accepting)
             await run.stop.wait()
             accepting.cancel()
 

@@ -6,12 +6,15 @@ import errno
 import functools
 import logging
 import socket
+import struct
+from importlib import import_module
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from serving_for_tests import GET, answer, echo, read_body, running
+import sniffio
+from serving_for_tests import GET, answer, echo, read_body, running, running_server
 
 from lambda_extension.serving import ServerName
 from lambda_extension.serving._faults import Faults
@@ -164,6 +167,82 @@ async def test_what_breaks_hypercorn_on_a_connection_is_counted_by_its_name(capl
             await server.serve_connection(ours)
         assert ours.fileno() == -1
     assert caplog.messages == ["a connection broke: LookupError in hypercorn (1 so far)"]
+
+
+def few(app: Any, *, most: int) -> HypercornServer:
+    flavour = "trio" if sniffio.current_async_library() == "trio" else "asyncio"
+    module = import_module(f"lambda_extension.serving._hypercorn_{flavour}")
+    return HypercornServer(app, Faults(), module, most_connections=most)
+
+
+async def test_one_connection_too_many_takes_the_place_of_one_that_hypercorn_can_spare() -> None:
+    leave, entered = anyio.Event(), anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            entered.set()
+            await leave.wait()
+        await echo(scope, receive, send)
+
+    async with running_server(few(app, most=2), Faults()) as run, await run.connect() as busy:
+        await busy.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        await entered.wait()
+        async with await run.connect() as idle:
+            await idle.send(GET)
+            assert await idle.answer() == (200, b"")
+            assert await run.ask() == (200, b"")
+            assert await idle.rest() == b""
+        leave.set()
+        assert await busy.answer() == (200, b"")
+
+
+async def test_where_hypercorn_can_spare_no_connection_a_new_one_waits() -> None:
+    leave, entered = anyio.Event(), anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/slow":
+            entered.set()
+            await leave.wait()
+        await echo(scope, receive, send)
+
+    async with running_server(few(app, most=1), Faults()) as run, await run.connect() as busy:
+        await busy.send(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        await entered.wait()
+        async with await run.connect() as waiting:
+            await waiting.send(GET)
+            await anyio.wait_all_tasks_blocked()
+            leave.set()
+            assert await busy.answer() == (200, b"")
+            assert await waiting.answer() == (200, b"")
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
+async def test_a_connection_that_hypercorn_keeps_though_its_peer_has_gone_makes_room(how: str) -> None:
+    served: list[socket.socket] = []
+
+    class Keeping:
+        WorkerContext = staticmethod(lambda _: None)
+
+        @staticmethod
+        async def serve_connection(app: object, config: object, context: object, sock: socket.socket) -> None:
+            served.append(sock)
+            await anyio.sleep_forever()
+
+    listening = listen_on("127.0.0.1")
+    server = HypercornServer(echo, Faults(), Keeping, most_connections=1)
+    with listening, anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            client = socket.create_connection(listening.getsockname())
+            accepted, _ = listening.accept()
+            accepted.setblocking(False)
+            tasks.start_soon(server.serve_connection, accepted)
+            await anyio.wait_all_tasks_blocked()
+            assert served == [accepted]
+            if how == "reset":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            await server.wait_room()
+            assert accepted.fileno() == -1
 
 
 async def test_a_request_in_flight_is_answered_after_the_end_was_asked_for(server: ServerName) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from hypercorn.config import Config
     from hypercorn.typing import AppWrapper
 
+# It leaves some connections open whose peers have gone in the middle of something; a process has some 1,000 files.
+_MOST_CONNECTIONS = 512
+
 
 async def import_hypercorn(app: ASGIApp, faults: Faults) -> ConnectionServer:
     """Import hypercorn for this backend, in a thread: no import is longer, and connections queue in the socket."""
@@ -35,9 +38,17 @@ class HypercornServer:
 
     hypercorn's own accept loop lets a connection's error end the whole server (on trio), or logs a traceback of each
     (on asyncio): a peer that leaves in the middle of a body makes it send and close at the same time.
+
+    Args:
+        app: An ASGI application.
+        faults: Where is noted what goes wrong.
+        flavour: The module for this backend.
+        most_connections: For one more, the oldest is closed whose peer has gone, or that has no request under way.
     """
 
-    def __init__(self, app: ASGIApp, faults: Faults, flavour: Any) -> None:
+    def __init__(
+        self, app: ASGIApp, faults: Faults, flavour: Any, *, most_connections: int = _MOST_CONNECTIONS
+    ) -> None:
         from hypercorn.utils import wrap_app
 
         self._app = app
@@ -46,17 +57,33 @@ class HypercornServer:
         self._wrapped: AppWrapper = wrap_app(self._enter, 0, "asgi")  # type: ignore[arg-type]  # its types of ASGI are narrower
         self._config = _config()
         self._context = flavour.WorkerContext(None)
+        self._most = most_connections
+        self._open: dict[socket.socket, anyio.CancelScope] = {}
+        self._busy: set[Any] = set()  # the addresses of peers that have a request under way
+        self._room = anyio.Event()
 
     async def wait_room(self) -> None:
-        """Return at once: hypercorn bounds no connections."""
+        """Wait until there is room for one more connection, and make some where one can be spared."""
+        while len(self._open) >= self._most:
+            self._room = anyio.Event()
+            spare = next((sock for sock in self._open if _is_gone(sock)), None) or next(
+                (sock for sock in self._open if sock.getpeername()[:2] not in self._busy), None
+            )
+            if spare is not None:
+                self._open[spare].cancel()
+            await self._room.wait()
 
     async def serve_connection(self, sock: socket.socket) -> None:
         """Serve one connection until it ends, and close it."""
-        with sock:
+        with sock, anyio.CancelScope() as scope:
+            self._open[sock] = scope
             try:
                 await self._flavour.serve_connection(self._wrapped, self._config, self._context, sock)
             except Exception as error:  # noqa: BLE001 - of hypercorn, whose errors are many, alone or in groups
                 self._faults.note(f"a connection broke: {_name(error)} in hypercorn")
+            finally:
+                del self._open[sock]
+                self._room.set()
 
     async def run(self) -> None:
         """Return at once: a connection of hypercorn's needs nobody else."""
@@ -68,6 +95,8 @@ class HypercornServer:
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app; what hypercorn cannot send is the connection's fault, everything else the app's."""
         broken: list[Exception] = []
+        peer = tuple(scope["client"] or ())
+        self._busy.add(peer)
 
         async def send_or_note(message: Message) -> None:
             try:
@@ -83,6 +112,18 @@ class HypercornServer:
                 self._faults.note(f"an answer could not be sent: {_name(error)} in hypercorn")
             else:
                 self._faults.note("the app failed", error)
+        finally:
+            self._busy.discard(peer)
+            self._room.set()
+
+
+def _is_gone(sock: socket.socket) -> bool:
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _name(error: BaseException) -> str:
