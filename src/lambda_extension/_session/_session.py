@@ -112,6 +112,14 @@ class ExtensionSession:
         """
         return self._life.sees_ends
 
+    def answer_when_taken(self) -> None:
+        """Have the platform answered only once the `taken` of a batch has been set, by whoever reads `batches()`.
+
+        By default it is answered when the batch is in the stream. What has not been answered when the environment ends
+        is sent again at best; while one waits for its answer, the platform sends no other.
+        """
+        self._life.answer_when_taken()
+
     async def wait_shutdown(self) -> Shutdown:
         """Wait until the environment, or this process, is about to end; for whoever works beside the iteration."""
         return await self._life.wait_shutdown()
@@ -214,6 +222,11 @@ class Life:
         # Only now: a call that was cancelled has left its request under way, and the next one must not ask again.
         self._polling = False
         return Invocation(event, to_deadline(event.deadline_ms), self._stream_of_invocation)
+
+    def answer_when_taken(self) -> None:
+        """See `ExtensionSession.answer_when_taken`; without telemetry there is nothing to answer."""
+        if self._listener is not None:
+            self._listener.answer_when_taken()
 
     def leave(self) -> None:
         """Note that the user's block has ended: nothing is asked for any more."""

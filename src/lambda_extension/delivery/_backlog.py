@@ -178,16 +178,19 @@ class Backlog:
             return made
         raise TimeoutError  # the disk hangs; the whole is where it was
 
-    async def write_all(self) -> None:
-        """Write everything to disk that is in memory alone; it stays in memory too, until that is dropped."""
+    async def write_all(self, *, latest: bool = False) -> None:
+        """Write to disk what is in memory alone; it stays in memory too, until it is delivered or room is needed.
+
+        Args:
+            latest: Only what has come since the last call.
+        """
         if self._store is None:
             return
         self._buffer.seal()
         async with self._storing:
-            waiting = [batch for batch in self._buffer if batch.record is None and batch.pieces is not None]
-            for batch in waiting:
-                # One that is being sent may be gone before it is written, and would then come back from the disk.
-                if batch in self._buffer and not batch.leased:
+            for batch in self._buffer.in_memory_alone(latest=latest):
+                # It may have been delivered while this one waited for its turn.
+                if batch in self._buffer:
                     await self._write(batch)
 
     def leave_to_disk(self) -> None:
@@ -220,13 +223,8 @@ class Backlog:
         if self._store is None:
             return "memory"
         assert batch.pieces is not None
-        leased = batch.leased
-        _lease(batch, True)
-        try:
-            append = functools.partial(self._store.append, sequence=batch.sequence, content_type=self._content_type)
-            outcome = await self._on_disk(append, batch.id, batch.pieces, size=batch.size)
-        finally:
-            _lease(batch, leased)
+        append = functools.partial(self._store.append, sequence=batch.sequence, content_type=self._content_type)
+        outcome = await self._on_disk(append, batch.id, batch.pieces, size=batch.size)
         for record in outcome.deleted:
             self._deleted(record)
         if outcome.record is not None:
@@ -263,12 +261,14 @@ class Backlog:
 
     async def _note_done(self, batch: Batch) -> None:
         """Take a batch off the disk; not to be cancelled, lest a later process send it a second time."""
-        record, batch.record = batch.record, None
-        if record is None:
+        if batch.record is None and not self._storing.locked():
             return
-        assert self._store is not None
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + NOTING_LIMIT):
+            # Behind whoever may be writing this very batch: only then is it known to be on disk.
             async with self._storing:
+                record, batch.record = batch.record, None
+                if record is None or self._store is None:
+                    return
                 try:
                     await self._on_disk(self._store.remove, record, size=0)
                 except OSError:

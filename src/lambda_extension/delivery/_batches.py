@@ -168,6 +168,20 @@ class Buffer:
                 return batch
         return None
 
+    def in_memory_alone(self, *, latest: bool) -> list[Batch]:
+        """Give the batches that are not on disk.
+
+        Args:
+            latest: Only those after the last one that is.
+        """
+        found = []
+        for batch in reversed(self._batches):
+            if batch.record is None:
+                found.append(batch)
+            elif latest:
+                break
+        return found[::-1]
+
     def evict(self, batch: Batch) -> None:
         """Take the events of a batch that is on disk out of memory."""
         self.items -= batch.items

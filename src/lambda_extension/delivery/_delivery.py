@@ -62,6 +62,9 @@ class Delivery:
         max_buffered_bytes: Encoded bytes that may wait in memory. Exceeded by one batch of the platform at most.
         send_timeout: Seconds that one send may take, or opening the sink.
 
+    Attributes:
+        durable: Whether what was taken in is on disk when `process` returns; the platform is then answered afterwards.
+
     Raises:
         ModuleNotFoundError: tenacity, or zstandard where it is asked for, is not installed.
         ValueError: Another delivery has the same spill directory, or the name is not made of letters, digits, dots,
@@ -95,6 +98,7 @@ class Delivery:
         compress(b"", encoder.compression)
         limits = limits_of(sink, encoder)
         self._spill = spill
+        self.durable: bool = spill is not None and spill.durable
         self._max_buffered_bytes = max_buffered_bytes
         self._wall_clock = wall_clock.get()
         self._accounts = accounts = DeliveryStatistics()
@@ -145,8 +149,8 @@ class Delivery:
         With `Spill(durable=True)` they are on disk when it returns. A cancelled call has taken all of the events.
         """
         self._intake.take(events, self._wall_clock())
-        if self._spill is not None and self._spill.durable:
-            await self._backlog.write_all()
+        if self.durable:
+            await self._backlog.write_all(latest=True)
         await self._backlog.make_room(self._max_buffered_bytes)
         # Not earlier: what the sink imports would stand in the way of what comes first.
         self._work_wanted.set()

@@ -14,7 +14,7 @@ from lambda_extension._session._invocation import Invocation, ended_request
 from lambda_extension.processing._degrading import Guard
 from lambda_extension.processing._flushing import FlushLoop
 from lambda_extension.processing._policies import Action
-from lambda_extension.processing._waiting import Done, Ends
+from lambda_extension.processing._waiting import Bell, Done, Ends
 
 if TYPE_CHECKING:
     from lambda_extension.processing._lifecycle import Workers
@@ -59,6 +59,9 @@ class Lane:
         self._ends = Ends()
         # Events that were given to the lane and of which `process` has not returned.
         self._owed = 0
+        # Whether what is acknowledged must have been taken in.
+        self._durable = "durable" in hooks
+        self._took = Bell()
         self._taking = anyio.CancelScope()
         self._drained = anyio.Event()
 
@@ -92,6 +95,11 @@ class Lane:
             logger.warning("%s takes in nothing: what comes for it is dropped until it does", self.name)
         self._owed -= len(batch.events)
         self._guard.dropped += len(batch.events)
+
+    async def wait_taken(self) -> None:
+        """Wait until a processor that stores what it gets has taken in all that was put; no other is waited for."""
+        while self._durable and self._owed:
+            await self._took.wait()
 
     def end(self) -> None:
         """Note that no more batches come."""
@@ -178,6 +186,7 @@ class Lane:
             async for batch, done in self._receive:
                 await self._give(batch)
                 self._owed -= len(batch.events)
+                self._took.ring()
                 # Only now: who waits for an end flushes next, and what came before the end is to be in it.
                 for request_id, moment in done:
                     self._ends.note(request_id, moment)

@@ -185,6 +185,8 @@ async def run_processors(
     session: ExtensionSession, processors: list[NamedHooks], policy: FlushPolicy | None, *, degrade: bool
 ) -> None:
     """Run processors on a session, within its block, until the environment shuts down."""
+    if any("durable" in hooks for _, hooks in processors):
+        session.answer_when_taken()
     runner = _Run(session, processors, policy, degrade=degrade)
     await live(session, init=runner.init, work=runner.work, shutdown=runner.shutdown)
 
@@ -214,6 +216,9 @@ def checked_processors(processor: object) -> list[NamedHooks]:
     names: set[str] = set()
     for one in processors:
         hooks = hooks_of(one, TelemetryProcessor)
+        if getattr(one, "durable", False):
+            # A `Delivery` that stores what it takes in: the platform is to be answered afterwards, not before.
+            hooks["durable"] = True
         name = getattr(one, "name", None)
         if isinstance(name, str):
             if name in names:
@@ -332,5 +337,9 @@ class _Run:
                     lane.announce(batch)
                 for lane in self._lanes:
                     await lane.put(batch, done)
+                if batch.taken is not None:
+                    for lane in self._lanes:
+                        await lane.wait_taken()
+                    batch.taken.set()
         for lane in self._lanes:
             lane.end()

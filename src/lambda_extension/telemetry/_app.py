@@ -37,6 +37,7 @@ class TelemetryReceiver:
     Attributes:
         counters: What has happened so far.
         open_requests: Request ids that have a `platform.start` and no `platform.report` yet.
+        answers_when_taken: Whether a batch is answered only once its `taken` has been set.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class TelemetryReceiver:
     ) -> None:
         self.counters = Statistics()
         self.open_requests: dict[str, None] = {}
+        self.answers_when_taken = False
         self._stream = stream
         self._max_body_bytes = max_body_bytes
         self._decode = decode
@@ -106,6 +108,7 @@ class TelemetryReceiver:
             events=events,
             sequence_id=None if sequence_id is None else sequence_id.decode("latin-1"),
             size=len(body),
+            taken=anyio.Event() if self.answers_when_taken else None,
         )
         return await self._deliver(batch, body)
 
@@ -160,8 +163,10 @@ class TelemetryReceiver:
                 return 503, b"the extension takes no more telemetry"
             self._last = (batch.sequence_id, body)
             self.count(batch)
-        arrived, self._arrived = self._arrived, anyio.Event()
-        arrived.set()
+            arrived, self._arrived = self._arrived, anyio.Event()
+            arrived.set()
+            if batch.taken is not None:
+                await batch.taken.wait()
         return 200, b""
 
     async def _send(self, batch: Batch) -> None:

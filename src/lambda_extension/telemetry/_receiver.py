@@ -97,6 +97,10 @@ class Listener:
             self._stopped.set()
             self.ready.set()
 
+    def answer_when_taken(self) -> None:
+        """Answer each batch only once its `taken` has been set, and not when it is in the stream."""
+        self._receiver.answers_when_taken = True
+
     def give_up(self) -> None:
         """Note that the platform will deliver nothing: no server is needed."""
         self.available = False

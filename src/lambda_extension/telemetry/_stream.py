@@ -47,11 +47,13 @@ class Batch:
         events: The events, in the platform's order.
         sequence_id: The request's `Sequence-Id` header, as it came; None when there was none.
         size: Bytes of the body that they came in.
+        taken: Set by who has taken the events in, where the platform is answered only then; else None.
     """
 
     events: list[TelemetryEvent]
     sequence_id: str | None = None
     size: int = 0
+    taken: anyio.Event | None = attrs.field(default=None, eq=False, repr=False)
 
     def __iter__(self) -> Iterator[TelemetryEvent]:
         return iter(self.events)

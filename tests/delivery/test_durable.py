@@ -1,0 +1,202 @@
+"""Durable acknowledgement: what the platform was answered for is on disk before, and survives any kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from benchmarks.durable import measure
+from sinks_for_tests import REGISTRATION, ScriptedSink, assert_adds_up, eventually, logs, numbers_of
+
+from fake_lambda import FakeLambda, log
+from lambda_extension import TelemetryProcessor, run_telemetry
+from lambda_extension.delivery import Batching, Delivery, Spill
+
+# Forks processes that take in events, say so, send now and then, and are killed at random.
+KILLED = """
+import os, random, signal, sys, time
+import anyio, anyio._backends._asyncio, tenacity
+from lambda_extension import Registration
+from lambda_extension.delivery import Delivery, Spill
+from lambda_extension.telemetry import FunctionLog
+directory, kills, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+chance = random.Random(seed)
+registration = Registration(extension_id="1", extension_name="killed", function_name="f", function_version="1")
+
+class Out:
+    def __init__(self, out):
+        self.out = out
+    async def send(self, payload):
+        await anyio.sleep(0)
+        for piece in payload.pieces:
+            os.write(self.out, b"sent " + payload.id.encode() + b" " + piece + b"\\n")
+
+async def deliver(run, out):
+    delivery = Delivery(Out(out), spill=Spill(directory=directory, durable=True, segment_bytes=2_000))
+    await delivery.init(registration)
+    for number in range(1_000_000 if run < kills else 1):
+        await delivery.process([FunctionLog(time="", record=f"{run}-{number}-{part}") for part in "ab"])
+        os.write(out, b"taken %d-%d\\n" % (run, number))
+        if number % 7 == 6 or run == kills:
+            await delivery.flush()
+
+for run in range(kills + 1):
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read)
+        anyio.run(deliver, run, write)
+        os._exit(0)
+    os.close(write)
+    with os.fdopen(read, "rb") as lines:
+        if run < kills:
+            print(lines.readline().decode(), end="")
+            time.sleep(chance.uniform(0.0, 0.02))
+            os.kill(child, signal.SIGKILL)
+        for line in lines:
+            if line.endswith(b"\\n"):
+                print(line.decode(), end="")
+    os.waitpid(child, 0)
+"""
+
+
+def test_no_kill_loses_what_was_taken_in(tmp_path: Path) -> None:
+    kills, seed = 60, int.from_bytes(os.urandom(3))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(kills), str(seed)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True, env=environment)
+    taken, holders = set(), dict[str, set[str]]()
+    for line in done.stdout.splitlines():
+        word, *rest = line.split(" ", 2)
+        if word == "taken":
+            taken |= {f"{rest[0]}-a", f"{rest[0]}-b"}
+        else:
+            holders.setdefault(json.loads(rest[1])["record"], set()).add(rest[0])
+    assert len(taken) > kills
+    assert not taken - holders.keys(), f"seed {seed}"
+    assert {len(ids) for ids in holders.values()} == {1}, f"seed {seed}: an event travelled under two ids"
+    assert list(tmp_path.glob("*.spill")) == []
+
+
+async def test_what_is_taken_in_is_on_disk_at_once_and_gone_when_it_is_delivered(tmp_path: Path) -> None:
+    sink = ScriptedSink()
+    delivery = Delivery(sink, spill=Spill(directory=tmp_path, durable=True))
+    sink.each = lambda: assert_adds_up(delivery)
+    await delivery.init(REGISTRATION)
+    for number in range(3):
+        await delivery.process(logs(number))
+    (segment,) = tmp_path.glob("*.spill")  # noqa: ASYNC240 - once, in a test
+    assert all(f'"record":"{number}"'.encode() in segment.read_bytes() for number in range(3))
+    figures = delivery.statistics()
+    assert (figures.buffered, figures.spilled) == (3, 0)
+    await delivery.flush()
+    assert [numbers_of(payload) for payload in sink.payloads] == [[0], [1], [2]]
+    assert not segment.exists()
+
+
+async def test_memory_that_is_on_disk_already_costs_nothing_to_free(tmp_path: Path) -> None:
+    sink = ScriptedSink()
+    delivery = Delivery(sink, spill=Spill(directory=tmp_path, durable=True), max_buffered_bytes=100)
+    await delivery.init(REGISTRATION)
+    for number in range(5):
+        await delivery.process(logs(number))
+        assert_adds_up(delivery)
+    assert delivery.statistics().spilled > 0
+    await delivery.flush()
+    assert sink.numbers == list(range(5))
+
+
+async def test_a_batch_that_is_written_while_it_is_being_sent_does_not_come_back(tmp_path: Path) -> None:
+    """It is long, so that it is written in a thread, and a flush takes it meanwhile."""
+    sink = ScriptedSink()
+    spill = Spill(directory=tmp_path, durable=True)
+    delivery = Delivery(sink, spill=spill, batching=Batching(max_bytes=1_000_000))
+    await delivery.init(REGISTRATION)
+    async with anyio.create_task_group() as tasks:
+        for number in range(5):
+            tasks.start_soon(delivery.process, logs(*range(number * 1000, number * 1000 + 1000)))
+            tasks.start_soon(delivery.flush)
+    await delivery.flush()
+    assert sorted(sink.numbers) == list(range(5000))
+    assert list(tmp_path.glob("*.spill")) == []  # noqa: ASYNC240 - once, in a test
+
+
+async def test_what_a_full_store_deletes_stays_in_memory(tmp_path: Path) -> None:
+    sink = ScriptedSink()
+    spill = Spill(directory=tmp_path, durable=True, max_bytes=400, segment_bytes=1)
+    delivery = Delivery(sink, spill=spill)
+    await delivery.init(REGISTRATION)
+    for number in range(10):
+        await delivery.process(logs(number))
+    await delivery.flush()
+    assert sink.numbers == list(range(10))
+    assert delivery.statistics().dropped == 0
+
+
+async def test_a_disk_that_takes_nothing_costs_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    sink = ScriptedSink()
+    delivery = Delivery(sink, spill=Spill(directory=tmp_path / "file" / "spill", durable=True))
+    await delivery.init(REGISTRATION)
+    await delivery.process(logs(1))
+    await delivery.flush()
+    assert sink.numbers == [1]
+    assert "cannot be used" in caplog.text
+
+
+async def test_the_platform_is_answered_once_the_events_have_been_taken_in() -> None:
+    class Durable(TelemetryProcessor):
+        durable = True
+
+        def __init__(self) -> None:
+            self.got: list[Any] = []
+            self.go = anyio.Event()
+
+        async def process(self, events: Sequence[Any]) -> None:
+            self.got += events
+            await self.go.wait()
+
+    class Slow(TelemetryProcessor):
+        async def process(self, events: Sequence[Any]) -> None:
+            await anyio.sleep_forever()
+
+    durable = Durable()
+    answered = anyio.Event()
+    async with FakeLambda() as platform, anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            # The other one is not waited for: it has promised nothing.
+            await run_telemetry(
+                [durable, Slow()], name="x", environment=platform.environment, http_client=platform.http
+            )
+
+        async def post() -> None:
+            await platform.post([log("a")])
+            answered.set()
+
+        with anyio.fail_after(10):
+            tasks.start_soon(run)
+            await platform.waiting.wait()
+            tasks.start_soon(post)
+            await eventually(lambda: len(durable.got) == 1)
+            await anyio.wait_all_tasks_blocked()
+            assert not answered.is_set()
+            durable.go.set()
+            await answered.wait()
+            platform.shut_down()
+
+
+async def test_a_delivery_that_is_durable_says_so(tmp_path: Path) -> None:
+    assert Delivery(ScriptedSink(), spill=Spill(directory=tmp_path, durable=True)).durable
+    assert not Delivery(ScriptedSink(), spill=None).durable
+
+
+async def test_the_benchmark_measures_both(anyio_backend: object) -> None:
+    assert min([await measure(durable=durable, batches=200) for durable in (False, True)]) > 0
