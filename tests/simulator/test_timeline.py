@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import shutil
@@ -120,7 +122,21 @@ def test_output_cannot_break_out_of_the_page() -> None:
     timeline = Timeline()
     timeline.add(entry(0.0, "fault", "x", "</script><script>alert(1)", text="</script>"))
     page = timeline.html("</script>", findings=[Finding(who="x", rule="r", message="<b>", fix="</script>")])
-    assert page.count("</script>") == 1
+    assert page.count("</script>") == 2
+
+
+def test_what_a_page_or_terminal_would_obey_is_escaped() -> None:
+    timeline = Timeline()
+    timeline.add(entry(0.0, "fault", "x", "\u202efault\x1b[31m", text="\ta\ud800\u200db"))
+    found = Finding(who="x", rule="r", message="\u2066m", fix="f", output="\x07said")
+    page = timeline.html("\x9btitle", figures=[("l", "\u2028")], findings=[found])
+    shown = json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+    assert shown["title"] == "\\x9btitle"
+    assert shown["figures"] == [["l", "\\u2028"]]
+    assert shown["findings"] == ["x: error: \\u2066m It said: \\x07said f"]
+    (row,) = [row for row in shown["rows"] if row["name"] == "x"]
+    assert row["spans"][0][0] == "\\u202efault\\x1b[31m"
+    assert row["spans"][0][4]["text"] == "    a\\ud800\u200db"
 
 
 async def test_a_simulation_can_be_watched() -> None:
@@ -133,7 +149,6 @@ async def test_a_simulation_can_be_watched() -> None:
 
 # What a user does with the page: zoom in at the invocation, then hover over what the extension added.
 DRIVE = """
-<script>
 const box = canvas.getBoundingClientRect();
 const at = (ms, row) => (
   { clientX: box.left + x(ms), clientY: box.top + AXIS + ROW * row + ROW / 2, bubbles: true, pointerId: 1 }
@@ -144,29 +159,79 @@ canvas.dispatchEvent(new PointerEvent("pointermove", at(1650, 2)));
 document.body.dataset.tip = tip.textContent;
 byId("all").click();
 document.body.dataset.all = Math.round(to - from);
-</script>
 """
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CHROMIUM_REQUIRED"), reason="no Chromium is installed")
-def test_the_page_draws_zooms_and_tells_details_in_a_browser(tmp_path: Path) -> None:
+def with_script(page: str, script: str) -> str:
+    """Add a script of the test's own to a page, and to what its policy allows."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = page.replace("script-src ", f"script-src 'sha256-{digest}' ")
+    return allowed.replace("</html>", f"<script>{script}</script></html>")
+
+
+def browser() -> list[str]:
     assert CHROMIUM is not None, "CI must install Chromium: nox -s browser does"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1200,500", "--enable-logging=stderr"]
+    return [CHROMIUM, *options]
+
+
+def dumped(page: Path) -> tuple[str, str]:
+    """Return what a browser makes of a page, and the lines of its console."""
+    done = subprocess.run([*browser(), "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60)
+    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
+
+
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CHROMIUM_REQUIRED"), reason="no Chromium is installed"
+)
+
+HOSTILE = (
+    "<img src=x onerror=document.body.dataset.owned=1><script>document.body.dataset.owned=1</script>\x1b[31m\u202eabc"
+)
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_hostile_text_is_shown_as_text_in_a_browser(tmp_path: Path) -> None:
+    timeline = Timeline()
+    timeline.add(entry(0.0, "fault", HOSTILE, HOSTILE, text=HOSTILE))
+    timeline.add(entry(1.0, "phase", "platform", "init-start", phase="init"))
+    found = Finding(who=HOSTILE, rule="r", message=HOSTILE, fix=HOSTILE, output=HOSTILE)
+    page = tmp_path / "timeline.html"
+    page.write_text(timeline.html(HOSTILE, figures=[(HOSTILE, HOSTILE)], findings=[found]))
+    dom, complaints = dumped(page)
+    assert complaints == ""
+    assert "data-owned" not in dom.partition("<script")[0]
+    assert "&lt;img src=x onerror=" in dom
+    assert "\\x1b[31m\\u202eabc" in dom
+    assert "\x1b" not in dom
+    assert "\u202e" not in dom
+
+
+@pytest.mark.browser
+@needs_chromium
+@pytest.mark.parametrize(
+    "planted",
+    ["<script>document.body.dataset.owned=1</script>", "<p onclick=x() id=p></p><img src=http://127.0.0.1:1/x>"],
+)
+def test_the_policy_of_the_page_lets_nothing_else_run_or_load(planted: str, tmp_path: Path) -> None:
+    page = tmp_path / "timeline.html"
+    page.write_text(Timeline().html().replace("</html>", planted + "</html>"))
+    dom, complaints = dumped(page)
+    assert 'data-owned="1"' not in dom
+    assert "Content Security Policy" in complaints
+
+
+@pytest.mark.browser
+@needs_chromium
+def test_the_page_draws_zooms_and_tells_details_in_a_browser(tmp_path: Path) -> None:
     timeline = Timeline()
     one_invocation(timeline)
     page, picture = tmp_path / "timeline.html", tmp_path / "timeline.png"
-    page.write_text(timeline.html("x", figures=[("init", "500 ms")]).replace("</html>", DRIVE + "</html>"))
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--window-size=1200,500",
-        "--enable-logging=stderr",
-    ]
-    done = subprocess.run([*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=60)
-    assert "CONSOLE" not in done.stderr
-    dom = done.stdout
+    page.write_text(with_script(timeline.html("x", figures=[("init", "500 ms")]), DRIVE))
+    command = browser()
+    dom, complaints = dumped(page)
+    assert complaints == ""
     assert 'data-drawn="12"' in dom
     assert 'data-zoomed="1895"' in dom
     assert 'data-all="2369"' in dom

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias, final
 
@@ -12,32 +11,15 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from lambda_extension.simulator._watching._plain import plain
+
 __all__ = ["Part", "Terminal", "plain", "wrapped"]
 
 # Text and its style.
 Part: TypeAlias = tuple[str, str]
 
-# Format characters that scripts need and that move nothing: the joiner and the non-joiner.
-_HARMLESS: Final = frozenset("\u200c\u200d")
 _WORD: Final = re.compile(r"(\s*)(\S+)")
 _LEAST_WIDTH: Final = 20
-
-
-def plain(text: str) -> str:
-    """Return `text` with every character that a terminal would obey written as its escape sequence.
-
-    Those are control characters, escape sequences with them, marks that turn the direction of writing, other
-    characters that cannot be seen, and halves of surrogate pairs, which no terminal can encode.
-    """
-    return text if text.isprintable() else "".join(map(_shown, text))
-
-
-def _shown(character: str) -> str:
-    if character.isprintable() or character in _HARMLESS or unicodedata.category(character) == "Zs":
-        return character
-    if character == "\t":
-        return "    "
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def wrapped(parts: Sequence[Part], width: int, *, indent: int = 0) -> Iterator[Text]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -9,6 +11,7 @@ from typing import Any, Final, final
 
 from attrs import field, frozen
 
+from lambda_extension.simulator._watching._plain import plain
 from lambda_extension.simulator._watching._record import Entry, Finding
 
 __all__ = ["Span", "Timeline"]
@@ -218,21 +221,21 @@ class Timeline:
         rows = self._rows()
         start = min((row[0].start for _, row in rows), default=0.0)
         data = {
-            "title": title,
-            "figures": list(figures),
-            "findings": [f"{finding.who}: {finding.message} {finding.fix}" for finding in findings],
+            "title": plain(title),
+            "figures": [[plain(label), plain(value)] for label, value in figures],
+            "findings": [plain(_sentence(finding)) for finding in findings],
             "leftOut": self.left_out,
             "legend": _LEGEND,
             "rows": [
                 {
-                    "name": name,
+                    "name": plain(name),
                     "spans": [
                         [
-                            span.name,
+                            plain(span.name),
                             span.kind,
                             round((span.start - start) * 1000, 3),
                             round((span.end - span.start) * 1000, 3),
-                            {key: str(value)[:300] for key, value in span.detail.items()},
+                            {key: plain(str(value)[:300]) for key, value in span.detail.items()},
                         ]
                         for span in row
                     ],
@@ -241,5 +244,22 @@ class Timeline:
             ],
         }
         page = files("lambda_extension.simulator._watching").joinpath("timeline.html").read_text(encoding="utf-8")
+        page = page.replace("/*POLICY*/", _policy(page))
         # A line of output may contain anything, the end of a script element too.
-        return page.replace("/*DATA*/null", json.dumps(data).replace("<", "\\u003c"))
+        return page.replace("/*DATA*/", json.dumps(data).replace("<", "\\u003c"))
+
+
+def _sentence(finding: Finding) -> str:
+    said = "" if finding.output is None else f" It said: {finding.output}"
+    return f"{finding.who}: {finding.level}: {finding.message}{said} {finding.fix}"
+
+
+def _policy(page: str) -> str:
+    """Return a content security policy under which this page's own script and styles work, and nothing else."""
+    script = page.partition("<script>")[2].partition("</script>")[0]
+    style = page.partition("<style>")[2].partition("</style>")[0]
+    return f"default-src 'none'; base-uri 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'"
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
