@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import AsyncExitStack
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 if TYPE_CHECKING:
     from lambda_extension.simulator._simulator import Simulator
 
-__all__ = ["lambda_simulator", "simulator_factory"]
+__all__ = ["SimulatorFactory", "lambda_simulator", "simulator_factory"]
+
+# What the fixture gives: it takes what `Simulator` takes.
+SimulatorFactory: TypeAlias = "Callable[..., Awaitable[Simulator]]"
 
 _STARTED: pytest.StashKey[list[Simulator]] = pytest.StashKey()
 _OTHERS = ("asyncio", "trio")
@@ -55,7 +58,7 @@ def _problem(item: pytest.Item) -> str:
 async def simulator_factory(
     request: pytest.FixtureRequest,
     anyio_backend: Any,  # noqa: ARG001 - makes the fixture run on the test's backend
-) -> AsyncGenerator[Callable[..., Awaitable[Simulator]], None]:
+) -> AsyncGenerator[SimulatorFactory, None]:
     """Return a coroutine function that starts simulators; each is shut down after the test."""
     from lambda_extension.simulator._simulator import Simulator  # only now: see above
 
@@ -74,7 +77,7 @@ async def simulator_factory(
 
 @pytest.fixture
 async def lambda_simulator(
-    simulator_factory: Callable[..., Awaitable[Simulator]],
+    simulator_factory: SimulatorFactory,
 ) -> Simulator:
     """A simulator without extensions and with a function that answers its payload."""
     return await simulator_factory()
