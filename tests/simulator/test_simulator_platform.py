@@ -246,8 +246,12 @@ async def test_the_span_of_the_function_is_the_parent_of_what_it_does(real: bool
 
 
 async def test_a_trace_that_is_not_sampled_has_no_span() -> None:
-    async with Simulator() as lambda_:
-        await lambda_.invoke(trace_header="Root=1-2-3;Parent=0102030405060708;Sampled=0")
+    async def handler(event: Any, context: FunctionContext) -> Any:
+        return context.trace_header
+
+    header = "Root=1-2-3;Parent=0102030405060708;Sampled=0"
+    async with Simulator(function=handler) as lambda_:
+        assert (await lambda_.invoke(trace_header=header)).payload == header
     (start,) = lambda_.record.events("platform.start")
     assert "spanId" not in start["tracing"]
 
@@ -338,6 +342,31 @@ async def test_a_kill_for_want_of_memory_looks_like_one(how: str, tmp_path: Path
     assert (report["status"], report["errorType"]) == ("error", "Runtime.OutOfMemory")
     assert report["metrics"]["maxMemoryUsedMB"] == report["metrics"]["memorySizeMB"] == 256
     assert lambda_.record.findings == []
+
+
+async def test_the_runtime_can_be_killed_during_init() -> None:
+    faults = [KillFault(participant="runtime", phase="init")]
+    async with Simulator(function=ScriptedFunction(init_latency=1), faults=faults) as lambda_:
+        await lambda_.ready()
+        (first,) = lambda_.record.events("platform.initReport")
+        assert (first["status"], first["errorType"]) == ("error", "Runtime.ExitError")
+    assert lambda_.record.findings == []
+
+
+@pytest.mark.parametrize("schema", ["2020-08-15", "2021-03-18"])
+async def test_a_crash_is_a_fault_to_subscribers_of_the_logs_api(schema: str) -> None:
+    seen: list[Any] = []
+
+    async def logs(environment: Mapping[str, str]) -> None:
+        async with Calls(environment, "logs") as calls, listening(collecting(seen)) as port:
+            await calls.register("SHUTDOWN")
+            await calls.subscribe(port, api="logs", schemaVersion=schema)
+            await calls.until_shutdown()
+
+    async with Simulator([logs], ScriptedFunction(exit_code=1)) as lambda_:
+        await lambda_.invoke()
+    assert kinds(seen).count("platform.fault") == 1
+    assert kinds(seen).count("platform.runtimeDone") == (schema == "2021-03-18")
 
 
 async def test_managed_instances_run_out_of_memory_too() -> None:

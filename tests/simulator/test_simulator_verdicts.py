@@ -356,6 +356,7 @@ async def test_who_was_killed_by_a_fault_is_not_blamed() -> None:
         ("", "It exited with code 0 before it registered.", "register", None),
         ("import nothing_there", "It exited with code 1 before it registered.", "output", "ModuleNotFoundError"),
         ("import os; os.kill(os.getpid(), 11)", "It was ended by SIGSEGV before it registered.", "output", None),
+        ("import os; os.kill(os.getpid(), 40)", "It was ended by signal 40 before it registered.", "output", None),
     ],
 )
 async def test_who_exits_early_is_told_why(
@@ -437,6 +438,11 @@ async def test_a_file_that_cannot_be_started_says_why(content: bytes, mode: int,
     (state, *_) = lambda_.record.events("platform.extension")
     assert state["state"] == "LaunchError"
     assert state["errorType"] == ("PermissionDenied" if mode == 0o644 else "UnknownError")
+
+
+async def test_what_the_kernel_refuses_is_said_in_its_words(tmp_path: Path) -> None:
+    lambda_ = await run(ExtensionSpec([str(script(tmp_path / "x", "")), "x" * 3_000_000], name="x"))
+    assert "Argument list too long" in finding(lambda_, "launch").message
 
 
 async def test_a_function_that_cannot_be_started_says_why(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import anyio
@@ -13,7 +15,9 @@ import pytest
 from simulator_kit import script
 
 from lambda_extension.simulator import ExtensionSpec, Simulator, hosts_line
-from lambda_extension.simulator._platform import _surroundings
+from lambda_extension.simulator._platform import _listeners, _surroundings
+from lambda_extension.simulator._platform._executables import named_paths
+from lambda_extension.simulator._platform._listeners import listeners
 from lambda_extension.simulator._platform._surroundings import open_surroundings
 
 LOOK = """
@@ -114,16 +118,18 @@ async def test_variables_of_an_extension_alone_count_as_well(tmp_path: Path) -> 
     assert out.read_text() == "x"
 
 
-@pytest.mark.parametrize("why", ["no nsenter", "no rights", "another system"])
+@pytest.mark.parametrize("why", ["no nsenter", "no rights", "no time", "another system"])
 async def test_without_a_namespace_tmpdir_leads_there(
     why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if why == "no nsenter":
         monkeypatch.setattr("shutil.which", lambda name, **_: None if name == "nsenter" else f"/bin/{name}")
-    elif why == "no rights":
+    elif why in {"no rights", "no time"}:
         holder = tmp_path / "holder.py"
-        holder.write_text("import sys; sys.exit('unshare: Operation not permitted')")
+        wait = "import time; time.sleep(60)"
+        holder.write_text(wait if why == "no time" else "import sys; sys.exit('unshare: Operation not permitted')")
         monkeypatch.setattr(_surroundings, "_HOLDER", holder)
+        monkeypatch.setattr(_surroundings, "_PATIENCE", 0.2 if why == "no time" else 5.0)
     else:
         monkeypatch.setattr("sys.platform", "darwin")
     layer = tmp_path / "layer"
@@ -134,6 +140,45 @@ async def test_without_a_namespace_tmpdir_leads_there(
     assert seen["TMPDIR"]
     assert gone(str(seen["TMPDIR"]))
     assert str(seen["PATH"]).startswith(f"{layer}/bin:")
+
+
+async def test_who_is_cancelled_while_it_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = tmp_path / "holder.py"
+    holder.write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(_surroundings, "_HOLDER", holder)
+    with anyio.move_on_after(0.2) as scope:
+        async with open_surroundings([(["x"], {})], opt=None):
+            pytest.fail("it cannot be entered")
+    assert scope.cancelled_caught
+
+
+@needs_namespaces
+async def test_files_of_tmp_that_are_named_stay_visible_too(tmp_path: Path) -> None:
+    with tempfile.NamedTemporaryFile(dir="/tmp") as file:
+        named = {"A_FILE": file.name, "NOTHING": "/tmp/no-such-entry/x:relative"}
+        seen = await looked(script(tmp_path / "look", LOOK), environment=named)
+        assert Path(file.name).name in seen["first"]  # type: ignore[operator]
+    assert "no-such-entry" not in seen["first"]  # type: ignore[operator]
+
+
+def test_paths_that_are_named() -> None:
+    assert named_paths(["sh", "/a"], {"X": "/b:c:/d", "Y": "e"}) == {Path("/a"), Path("/b"), Path("/d")}
+    assert named_paths(["/no/such/file"], {}) == {Path("/no/such/file")}
+
+
+async def test_python_handlers_find_what_layers_bring(tmp_path: Path) -> None:
+    layer = tmp_path / "layer"
+    (layer / "python").mkdir(parents=True)
+    (layer / "python" / "brought.py").write_text("def handler(event, context):\n    return 'from the layer'\n")
+    async with Simulator(function="brought:handler", opt=layer, timeout=10) as lambda_:
+        assert (await lambda_.invoke()).payload == "from the layer"
+
+
+def test_where_the_system_does_not_tell_who_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_listeners, "_TABLES", {Path("/no/such/table"): socket.AF_INET})
+    assert listeners(80) == set()
 
 
 async def test_it_says_why_there_is_no_namespace(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final, Protocol, TypeAlias, final
 
 import anyio
@@ -232,12 +232,19 @@ class Subscriber:
                 await tcp.send(b"".join(line + b"\n" for line in batch))
             else:
                 digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
-                response = await client.request(
+                host = f"{self.address}:{self.subscription.port}"
+                request = httpx.Request(
                     self.subscription.method,
-                    f"http://{self.address}:{self.subscription.port}{self.subscription.path}",
-                    content=body,
-                    headers={"content-type": "application/json", "sequence-id": digest},
+                    f"http://{host}{self.subscription.path}",
+                    headers={
+                        "host": host,
+                        "content-length": str(len(body)),
+                        "content-type": "application/json",
+                        "sequence-id": digest,
+                    },
+                    stream=_Body(body),
                 )
+                response = await client.send(request)
                 status = response.status_code
                 problem = f"status {status}" if status >= 400 else ""
         except (httpx.HTTPError, OSError, anyio.BrokenResourceError) as error:
@@ -254,6 +261,22 @@ class Subscriber:
             problem=problem,
         )
         return problem
+
+
+@final
+class _Body(httpx.AsyncByteStream):
+    """A body in one piece. httpx's own is an async generator, of which trio warns when a cancelled request drops it."""
+
+    def __init__(self, body: bytes) -> None:
+        self._pieces = [body]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._pieces:
+            raise StopAsyncIteration
+        return self._pieces.pop()
 
 
 @final

@@ -79,8 +79,8 @@ def obstacle(argv: Sequence[str], environment: Mapping[str, str], *, opt: Path |
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
-    except PermissionError:
-        return None  # it may be run without being read
+    except PermissionError:  # pragma: no cover - root may read everything
+        return None  # and others may run what they may not read
     if head.startswith(b"\x7fELF"):
         return _foreign(name, head)
     if head.startswith(b"#!"):

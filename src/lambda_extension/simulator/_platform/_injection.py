@@ -93,6 +93,9 @@ class Injector:
                 sandbox.output("runtime", f"flood line {sent}")
                 sent += 1
             await anyio.sleep(0.01)
+        while sent < fault.per_second * fault.seconds and not sandbox.closing:  # what a late look has left
+            sandbox.output("runtime", f"flood line {sent}")
+            sent += 1
 
     def tamper(self, subscriber: Subscriber, body: bytes) -> tuple[bytes, ...]:
         """Return what to send in place of a batch."""

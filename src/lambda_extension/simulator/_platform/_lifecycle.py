@@ -122,6 +122,7 @@ class Platform:
         if sandbox.fatal is not None:
             return
         sandbox.start_runtime()
+        self._injector.kill("init", self._inits, sandbox)  # now that there is one to be killed
         await sandbox.until(lambda: sandbox.runtime_ready)
         if sandbox.fatal is not None:
             return

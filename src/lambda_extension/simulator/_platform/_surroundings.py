@@ -150,9 +150,7 @@ async def open_surroundings(
             yield found
         finally:
             if holder is not None:
-                with anyio.move_on_after(_PATIENCE, shield=True):
-                    holder.kill()
-                    await holder.aclose()
+                await _end(holder)
 
 
 async def _hold(
@@ -172,25 +170,31 @@ async def _hold(
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
+    assert holder.stdout is not None  # it is piped
+    assert holder.stderr is not None
+    found.why_not = f"no namespaces within {_PATIENCE:.0f} s"
     try:
-        assert holder.stdout is not None  # it is piped
-        assert holder.stderr is not None
-        with anyio.fail_after(_PATIENCE):
+        with anyio.move_on_after(_PATIENCE):
             try:
                 await holder.stdout.receive()
+                found.why_not = ""
             except anyio.EndOfStream:
                 found.why_not = (await holder.stderr.receive()).decode(errors="replace").strip()
-    except BaseException:
-        holder.kill()
-        with anyio.CancelScope(shield=True):
-            await holder.aclose()
-        raise
+    finally:
+        if found.why_not:
+            await _end(holder)
     if found.why_not:
-        await holder.aclose()
         found.empty()
         return None
     found.enter(nsenter, holder.pid, user=user)
     return holder
+
+
+async def _end(holder: anyio.abc.Process) -> None:
+    with anyio.move_on_after(_PATIENCE, shield=True):
+        if holder.returncode is None:
+            holder.kill()
+        await holder.aclose()
 
 
 def _cwd() -> str:
