@@ -85,6 +85,9 @@ DEGRADED_PAUSE = 60.0
 DELIVERY_END = 0.1
 # How long noting on disk what became of a batch may hold up a cancellation.
 NOTING_LIMIT = 0.5
+# Sinks that block run in threads, which nobody can stop: they end by these limits of their own, in seconds.
+THREAD_CONNECT_LIMIT = 2.0
+THREAD_READ_LIMIT = 5.0
 
 _CATCH_SHARE = 0.50
 _DRAIN_SHARE = 0.60

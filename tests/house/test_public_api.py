@@ -11,6 +11,7 @@ import pytest
 
 import lambda_extension
 import lambda_extension.delivery
+import lambda_extension.delivery.sinks
 import lambda_extension.logs
 import lambda_extension.otel
 import lambda_extension.processing
@@ -47,6 +48,7 @@ LATE = {"logs": {"processing"}, "telemetry": {"_session"}}
     [
         lambda_extension,
         lambda_extension.delivery,
+        lambda_extension.delivery.sinks,
         lambda_extension.logs,
         lambda_extension.otel,
         lambda_extension.processing,
