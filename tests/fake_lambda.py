@@ -10,6 +10,7 @@ import anyio
 import httpx
 
 from lambda_extension import Environment
+from lambda_extension._api._httpx_body import send_whole
 
 EXTENSION_ID = "11111111-2222-4333-8444-555555555555"
 
@@ -70,7 +71,7 @@ class FakeLambda:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {} if sequence_id is None else {"Sequence-Id": sequence_id}
         url = f"http://127.0.0.1:{self.port}/any/path"
-        return (await self.poster.request(method, url, content=content, headers=headers)).status_code
+        return (await send_whole(self.poster, method, url, content=content, headers=headers)).status_code
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         route = request.url.path.removeprefix("/2020-01-01/extension/").removeprefix("/2022-07-01/")

@@ -69,6 +69,8 @@ NEVER = 10 * 365 * 24 * 3600.0
 # How much longer than the buffering time-out nothing must have come before nothing more is expected at SHUTDOWN.
 QUIET_MARGIN = 0.1
 
+# How long a flush that was cut off may take to end, within the margin of an invocation.
+FLUSH_END = INVOCATION_MARGIN / 2
 # What one flush in the background may take, in seconds during which the environment was awake.
 BACKGROUND_FLUSH_LIMIT = 30.0
 # It is counted in waits of this many seconds, of which a freeze can use up one.

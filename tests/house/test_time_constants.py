@@ -12,7 +12,7 @@ import lambda_extension
 SOURCE = Path(lambda_extension.__file__).parent
 # Words by which a constant says that it is a time, or a share of one.
 TIME = re.compile(
-    r"TIMEOUT|DEADLINE|GRACE|MARGIN|SHARE|LIMIT$|SECONDS|INTERVAL|PERIOD|PAUSE|DELAY|QUIET|LAST_WORDS|RESORT|TICK|SLICE"
+    r"TIMEOUT|DEADLINE|GRACE|MARGIN|SHARE|LIMIT$|SECONDS|INTERVAL|PERIOD|PAUSE|DELAY|QUIET|CLOSING|ENDING|CLOSING|ENDING|LAST_WORDS|RESORT|TICK|SLICE"
     r"|PATIENCE|FOREVER|_END$|_MS$|BACKOFF|COOLDOWN|WAIT$"
 )
 # Not part of an extension's life: the simulator is the platform, whose times are settings of its own, and the commands

@@ -245,6 +245,28 @@ async def test_a_receiver_that_breaks_ends_the_stream_with_its_error(
         assert [route for route, _, _ in told(platform)] == ["exit/error"]
 
 
+async def test_of_two_failures_the_first_is_raised_and_the_other_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def serve(
+        *_: object,
+        shutdown_trigger: Callable[[], Awaitable[object]],
+        task_status: anyio.abc.TaskStatus[None],
+        **__: object,
+    ) -> None:
+        task_status.started()
+        await shutdown_trigger()
+        raise OSError("the socket is gone")
+
+    monkeypatch.setattr("lambda_extension.telemetry._receiver.serve_app", serve)
+    async with FakeLambda() as platform:
+        platform.fail("event/next", error(500, "InternalServerError"))
+        with anyio.fail_after(5), pytest.raises(ContainerError):
+            async with open_telemetry(**settings(platform)) as telemetry:
+                await telemetry.__anext__()
+        assert "another failure while the extension ends" in caplog.text
+
+
 async def test_a_start_that_fails_is_first_told_to_the_hook_then_to_lambda() -> None:
     order: list[Any] = []
     async with FakeLambda() as platform:

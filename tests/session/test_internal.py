@@ -49,7 +49,9 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.server.invoked:
-            self.server.ends.wait()
+            self.server.ends.wait(5)
+            self.answer(500, {})
+            return
         self.server.invoked = True
         self.answer(200, {"eventType": "INVOKE", "requestId": "r-1", "deadlineMs": 10**13})
 
@@ -72,6 +74,8 @@ def platform(request: pytest.FixtureRequest) -> Iterator[Lambda]:
         thread.start()
         yield platform
         platform.ends.set()
+        for name in ("inside", "quiet"):
+            join(name)
         platform.shutdown()
         thread.join(5)
 
@@ -154,6 +158,16 @@ async def test_the_example_counts_every_invocation_of_a_light_function(tmp_path:
     ids = [result.request_id for result in results]
     assert isinstance(last.payload, list)
     assert last.payload[:5] == ids
+
+
+def test_an_end_before_its_time_is_told(platform: Lambda) -> None:
+    async def leave(extension: ExtensionSession) -> None:
+        await extension.__anext__()
+
+    start_internal(leave, name="inside", runtime_api=platform.address)
+    assert platform.reported.wait(5)
+    join("inside")
+    assert platform.calls[-1][1]["errorType"] == "Extension.EndedBeforeShutdown"
 
 
 def test_nothing_is_said_of_an_ordinary_start(platform: Lambda, caplog: pytest.LogCaptureFixture) -> None:

@@ -506,8 +506,6 @@ def open_files() -> int:
 CANCEL_AFTER = [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89]
 
 
-# httpx's own byte stream is an async generator, which trio's collector finds when its request was cancelled.
-@pytest.mark.filterwarnings("ignore:.*ByteStream.__aiter__:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("steps", CANCEL_AFTER)
 async def test_cancelled_at_any_step_nothing_is_left(steps: int) -> None:
     """Cancel after some number of scheduler steps: start-up, iteration and shutdown all come under the knife."""

@@ -350,14 +350,12 @@ class ExtensionClient:
     ) -> Response:
         import httpx  # who passed a client has paid for it
 
+        from lambda_extension._api._httpx_body import send_whole
+
+        limits = httpx.Timeout(timeout, connect=CONNECT_LIMIT)
         try:
-            answer = await http.request(
-                method,
-                self._origin + path,
-                headers=headers,
-                content=content,
-                timeout=httpx.Timeout(timeout, connect=CONNECT_LIMIT),
-                follow_redirects=False,
+            answer = await send_whole(
+                http, method, self._origin + path, content=content, headers=headers, timeout=limits
             )
         except httpx.HTTPError as error:
             raise _HTTPXError from error

@@ -11,8 +11,8 @@ import anyio
 from lambda_extension._budget import (
     BACKGROUND_FLUSH_LIMIT,
     FASTEST_TICK,
+    FLUSH_END,
     FLUSH_SLICE,
-    INVOCATION_MARGIN,
     SLOWEST_TICK,
     wall_clock,
 )
@@ -20,9 +20,6 @@ from lambda_extension.processing._waiting import Bell
 
 if TYPE_CHECKING:
     from lambda_extension.processing._policies import FlushSchedule
-
-# How long a flush that was cut off may take to end.
-_ENDING = INVOCATION_MARGIN / 2
 
 
 @final
@@ -79,7 +76,7 @@ class FlushLoop:
         if not await self._ends(number, until) and self._begun == number:
             # Given the time to end, too: the invocation is not let go with half of a flush in it.
             self._scope.cancel()
-            await self._ends(number, until + _ENDING)
+            await self._ends(number, until + FLUSH_END)
 
     async def last(self, *, cut_at: float, until: float) -> None:
         """Flush for the last time; `run` returns.
@@ -92,7 +89,7 @@ class FlushLoop:
         self._asked.ring()
         if not await self._ends(self._begun, cut_at):
             self._scope.cancel()
-            await self._ends(self._begun, max(until, anyio.current_time() + _ENDING))
+            await self._ends(self._begun, max(until, anyio.current_time() + FLUSH_END))
         if self._ended == self._begun:
             await self._flush_once(until)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeAlias, final
 
 import anyio
@@ -12,6 +12,7 @@ import anyio.abc
 import httpx
 from attrs import evolve, frozen
 
+from lambda_extension._api._httpx_body import WholeBody
 from lambda_extension.simulator._apis._logs import as_logs
 from lambda_extension.simulator._apis._telemetry import TYPES, Subscription
 from lambda_extension.simulator._platform._telemetry_event import Event
@@ -242,7 +243,7 @@ class Subscriber:
                         "content-type": "application/json",
                         "sequence-id": digest,
                     },
-                    stream=_Body(body),
+                    stream=WholeBody(body),
                 )
                 response = await client.send(request)
                 status = response.status_code
@@ -261,22 +262,6 @@ class Subscriber:
             problem=problem,
         )
         return problem
-
-
-@final
-class _Body(httpx.AsyncByteStream):
-    """A body in one piece. httpx's own is an async generator, of which trio warns when a cancelled request drops it."""
-
-    def __init__(self, body: bytes) -> None:
-        self._pieces = [body]
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if not self._pieces:
-            raise StopAsyncIteration
-        return self._pieces.pop()
 
 
 @final
