@@ -133,7 +133,8 @@ def test_a_line_without_its_time_is_a_line() -> None:
     assert one(b'{"time":3,"type":"function","record":"x"}') == FunctionLog(time="3", record="x")
 
 
-DEEP = b"[" * 1100 + b"]" * 1100
+# From 3.12 on, 1,100 levels are read.
+DEEP = b"[" * 200_000 + b"]" * 200_000
 
 
 @pytest.mark.parametrize(
@@ -170,6 +171,15 @@ def test_a_line_that_json_cannot_hold_is_kept_as_it_came_and_leaves_as_json(reco
     assert event.reason
     assert json.loads(event.json) == {"time": TIME, "type": "function", "raw": raw.decode("utf-8", "replace")}
     assert json.loads(encode([event])) == [json.loads(event.json)]
+
+
+def test_text_that_no_reader_takes_is_left_out() -> None:
+    event = one(b'{"type":"platform.start","record":{"requestId":"r","version":"\\q"}}')
+    assert isinstance(event, PlatformStart)
+    assert event.record.version is None
+    unknown = one(b'{"type":"\\q","time":"t"}')
+    assert isinstance(unknown, UnknownEvent)
+    assert (unknown.type, unknown.time) == (None, "t")
 
 
 def test_what_is_no_event_at_all_leaves_as_json_too() -> None:

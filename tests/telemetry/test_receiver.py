@@ -144,7 +144,7 @@ async def test_nothing_is_logged_of_a_server_that_does_its_work(
     assert [record.message for record in caplog.records if record.levelno >= logging.INFO] == []
 
 
-@pytest.mark.parametrize("culprit", [b'"cut \\ud83d"', b"NaN", b'"\x01"', b"[" * 1100 + b"]" * 1100])
+@pytest.mark.parametrize("culprit", [b'"cut \\ud83d"', b"NaN", b'"\x01"', b'"'])
 async def test_one_hopeless_record_costs_its_batch_nothing(server: ServerName, culprit: bytes) -> None:
     good = json.dumps(log("a")).encode()
     async with serving(server) as served:

@@ -53,6 +53,8 @@ class TelemetryReceiver:
         self._stream = stream
         self._max_body_bytes = max_body_bytes
         self._decode = decode
+        # The platform sends a batch again when its answer got lost; the copy, on another connection, must not be looked
+        # at before it is known whether the first is in the stream.
         self._one_at_a_time = anyio.Lock(fast_acquire=True)
         self._last: tuple[str | None, bytes] | None = None
         self._refused: bytes | None = None
@@ -78,6 +80,7 @@ class TelemetryReceiver:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request, as an ASGI application."""
         status, text = 0, b""
+        # A scope of its own: `abort` must not reach the answer, by which the platform learns that nothing was taken.
         with anyio.CancelScope() as request:
             self._requests.add(request)
             try:
@@ -163,6 +166,7 @@ class TelemetryReceiver:
                 return 503, b"the extension takes no more telemetry"
             self._last = (batch.sequence_id, body)
             self.count(batch)
+            # Last, so that who wakes sees the counts; the new event first, so that who waits again waits for another.
             arrived, self._arrived = self._arrived, anyio.Event()
             arrived.set()
             if batch.taken is not None:
