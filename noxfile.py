@@ -53,6 +53,13 @@ def installed(version: str) -> bool:
     return here or (shutil.which(name) is not None and os.system(f"{name} -c '' >/dev/null 2>&1") == 0)
 
 
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Shut down extensions with busy sinks for ten minutes; `-- --seconds 60` for less."""
+    session.install("-e", EVERYTHING, *groups("tests"))
+    session.run("python", "-m", "benchmarks.soak", *session.posargs)
+
+
 @nox.session(python=[version for version in PYTHONS if installed(version)])
 def tests(session: nox.Session) -> None:
     """Run the tests on asyncio, uvloop and trio, with branch coverage."""

@@ -83,8 +83,11 @@ CROWDED_LIMIT = 1.0
 # How long a processor that keeps failing is left alone (on_error="degrade"), in seconds of the wall clock.
 DEGRADED_PAUSE = 60.0
 
-# Of a shutdown, what a delivery leaves for noting on disk what became of each batch, and for closing its sink.
-DELIVERY_END = 0.1
+# So long before the end of a shutdown's hook a delivery sends no more: what is left is on disk already, its sink is
+# closed, and what the process's own end takes beyond its margin, on a busy machine, is taken from here.
+DELIVERY_END = 0.25
+# How long closing what an HTTP sink has open may take.
+CLOSING_LIMIT = 0.1
 # How long noting on disk what became of a batch may hold up a cancellation.
 NOTING_LIMIT = 0.5
 # Sinks that block run in threads, which nobody can stop: they end by these limits of their own, in seconds.

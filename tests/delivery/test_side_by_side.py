@@ -315,8 +315,9 @@ async def test_an_open_that_hangs_costs_a_flush_its_limit_and_soon_nothing() -> 
         await delivery.flush()
         with anyio.move_on_after(0.001):
             await delivery.flush()
+        opened = sink.opened
         await delivery.flush()
-    assert sink.opened == 2
+    assert sink.opened == opened <= 2
     assert delivery.statistics().buffered == 1
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias, final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import anyio
-import anyio.to_thread
 
-from lambda_extension._budget import DELIVERY_END, shielded, wall_clock
+from lambda_extension._budget import CLOSING_LIMIT, shielded, wall_clock
 from lambda_extension.delivery._encoders import Encoder, JSONArray
 from lambda_extension.delivery._proxies import ProxyError, proxy_for
 from lambda_extension.delivery._sinks import Payload, SinkError
+from lambda_extension.delivery._threads import in_daemon_thread
 
 if TYPE_CHECKING:
     import httpx
@@ -123,9 +123,7 @@ class HTTPSink:
         self._check_open()
         async with self._opening:
             if self._client is None and self._connections is None:
-                self._connections = await anyio.to_thread.run_sync(
-                    _prepare, self._parts, dict(os.environ), abandon_on_cancel=True
-                )
+                self._connections = await in_daemon_thread(_prepare, self._parts, dict(os.environ))
 
     async def aclose(self) -> None:
         """Close own connections; nothing can be sent any more. Never blocks for long. Safe to call again."""
@@ -211,7 +209,7 @@ class HTTPSink:
             async for chunk in response.aiter_bytes():
                 content += chunk[: _LONGEST_ANSWER - len(content)]
         finally:
-            with shielded(anyio.current_time() + DELIVERY_END):
+            with shielded(anyio.current_time() + CLOSING_LIMIT):
                 await response.aclose()
         self._used = self._wall_clock()
         return _Answer(response.status_code, response.headers.get("Retry-After", ""), content)
@@ -278,7 +276,7 @@ def _prepare(parts: SplitResult, variables: Mapping[str, str]) -> _Connections:
 
 async def _close(transport: httpx.AsyncHTTPTransport) -> None:
     """Close connections; whoever is at the other end is not waited for."""
-    with shielded(anyio.current_time() + DELIVERY_END):
+    with shielded(anyio.current_time() + CLOSING_LIMIT):
         await transport.aclose()
 
 

@@ -9,7 +9,6 @@ from typing import final
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import attrs
 
 from lambda_extension.delivery._accounts import Complaints, DeliveryStatistics
@@ -20,6 +19,7 @@ from lambda_extension.delivery._encoders import Encoder, compress
 from lambda_extension.delivery._retry import Retry, retry_after, retrying
 from lambda_extension.delivery._sinks import Limits, Payload, Sink, SinkError
 from lambda_extension.delivery._spill import CorruptRecordError
+from lambda_extension.delivery._threads import in_daemon_thread
 
 
 @final
@@ -117,7 +117,7 @@ class Sender:
                 if not self._opened:
                     with anyio.fail_after(self._settings.timeout):
                         # Imported here, beside the function's work, and not before register.
-                        await anyio.to_thread.run_sync(importlib.import_module, "tenacity")
+                        await in_daemon_thread(importlib.import_module, "tenacity")
                         open_sink = getattr(self._settings.sink, "open", None)
                         if open_sink is not None:
                             await open_sink()
@@ -253,7 +253,7 @@ class Sender:
                 body = _body(encoder, pieces, max_bytes)
             else:
                 # Nobody waits for that thread when the time is over: the events themselves are still here.
-                body = await anyio.to_thread.run_sync(_body, encoder, pieces, max_bytes, abandon_on_cancel=True)
+                body = await in_daemon_thread(_body, encoder, pieces, max_bytes)
             batch.payload = Payload(
                 id=batch.id,
                 body=body,

@@ -1,0 +1,150 @@
+"""Shutdowns of an extension with a busy sink, one after the other: `python -m benchmarks.soak --seconds 600`.
+
+Each time an extension is started, takes in telemetry while its sink is slow, flaky, dead, all of that, or stuck in a
+thread, and is told to shut down at a random moment, with connections open. Lambda would kill it two seconds later; so
+does this. What had been acknowledged must then have been delivered or spilled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+
+from benchmarks.backend import Behaviour, backend
+from benchmarks.corpus import batches
+from benchmarks.fake_lambda import FakeLambda, Pusher
+
+LIMIT = 2.0
+_EVENTS = 400
+_BATCHES = batches(_EVENTS, kind="text")
+_ANOTHER = batches(1, kind="text")[0]  # on a connection that stays open
+BACKENDS = ("asyncio", "uvloop", "trio")
+SERVERS = ("hypercorn", "direct")
+SINKS: dict[str, Callable[[random.Random], Behaviour]] = {
+    "slow": lambda _: lambda _: (0.3, 200),
+    "flaky": lambda chance: lambda _: (0.0, chance.choice([200, 500, 0])),
+    "dead": lambda _: lambda _: (0.0, 0),
+    "mixed": lambda chance: lambda _: (chance.choice([0.0, 0.2, 2.0]), chance.choice([200, 429, 500, 0])),
+    "stuck": lambda _: lambda _: (0.0, 200),
+}
+_FIGURES = re.compile(r"received (\d+) .*delivered (\d+) .*buffered (\d+), spilled (\d+), dropped (\d+)")
+
+
+@attrs.define(kw_only=True)
+class Outcome:
+    """What came of some shutdowns.
+
+    Attributes:
+        took: Seconds from SHUTDOWN to the end of the process.
+        killed: How many had to be killed.
+        unsaid: How many did not write their closing line.
+        acknowledged: Events that were acknowledged.
+        lost: Events of those that are in no figure of the closing line, or dropped or buffered at the end.
+    """
+
+    took: list[float] = attrs.field(factory=list)
+    killed: int = 0
+    unsaid: int = 0
+    acknowledged: int = 0
+    lost: int = 0
+
+
+def shut_down_once(
+    kind: str, backend_name: str, server: str, chance: random.Random, outcome: Outcome, *, limit: float = LIMIT
+) -> None:
+    """Start an extension, feed it, shut it down, and add to an outcome what came of it."""
+    with (
+        tempfile.TemporaryDirectory() as spill,
+        backend(SINKS[kind](chance), keep=False) as other,
+        FakeLambda() as fake,
+    ):
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("COV")},
+            "AWS_LAMBDA_RUNTIME_API": fake.address,
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+            "BUSY": kind,
+            "BUSY_URL": other.url,
+            "BUSY_SPILL": spill,
+            "BUSY_BACKEND": backend_name,
+            "BUSY_SERVER": server,
+        }
+        command = [sys.executable, str(Path(__file__).parent / "contestants" / "busy.py")]
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        sent = 0
+        with Pusher(fake.wait_subscribed()) as pusher, Pusher(fake.wait_subscribed()) as idle:
+            fake.wait_next()
+            for batch in itertools.islice(itertools.cycle(_BATCHES), chance.randrange(1, 12)):
+                pusher.push(batch)
+                sent += _EVENTS
+            idle.push(_ANOTHER)
+            sent += _ANOTHER.events
+            time.sleep(chance.uniform(0.0, 0.3))
+            began = fake.shut_down()
+            try:
+                _, said = process.communicate(timeout=limit)
+            except subprocess.TimeoutExpired:
+                outcome.killed += 1
+                process.kill()
+                _, said = process.communicate()
+            outcome.took.append(time.perf_counter() - began)
+    outcome.acknowledged += sent
+    figures = _FIGURES.search(said)
+    if figures is None:
+        outcome.unsaid += 1
+        outcome.lost += sent
+        return
+    received, _, buffered, _, dropped = map(int, figures.groups())
+    outcome.lost += sent - received + buffered + dropped
+
+
+def rounds() -> Iterator[tuple[str, str, str]]:
+    """Give sinks, event loops and servers, in all combinations, for ever."""
+    return itertools.cycle(itertools.product(SINKS, BACKENDS, SERVERS))
+
+
+def soak(until: Callable[[int], bool], *, seed: int) -> dict[tuple[str, str], Outcome]:
+    """Shut down extensions until a function of their number says so; by event loop and server."""
+    chance = random.Random(seed)
+    outcomes: dict[tuple[str, str], Outcome] = {}
+    for number, (kind, backend_name, server) in enumerate(rounds()):
+        if until(number):
+            return outcomes
+        outcome = outcomes.setdefault((backend_name, server), Outcome())
+        shut_down_once(kind, backend_name, server, chance, outcome)
+    raise AssertionError
+
+
+def main() -> int:
+    """Soak for as long as is asked for, print what came of it, and fail if anything was late or lost."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    options = parser.parse_args()
+    ends = time.monotonic() + options.seconds
+    outcomes = soak(lambda _: time.monotonic() > ends, seed=options.seed)
+    faults: Counter[str] = Counter()
+    print(f"seed {options.seed}")
+    for (backend_name, server), outcome in sorted(outcomes.items()):
+        took = sorted(outcome.took)
+        print(
+            f"{backend_name} {server}: {len(took)} ends, {outcome.killed} late; median {took[len(took) // 2]:.2f} s"
+            f", slowest {took[-1]:.2f} s; {outcome.acknowledged} events acknowledged, {outcome.lost} lost"
+        )
+        faults.update(late=outcome.killed, lost=outcome.lost)
+    return int(faults.total() > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

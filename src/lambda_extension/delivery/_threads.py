@@ -1,0 +1,41 @@
+"""Work in threads that nobody has to wait for, not even the interpreter's own end."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+
+T = TypeVar("T")
+
+
+async def in_daemon_thread(function: Callable[..., T], *args: Any) -> T:
+    """Call a function in a thread of its own, and wait for it; a cancelled call leaves the thread to itself.
+
+    For what may take longer than a shutdown has time: the interpreter ends without daemon threads, whereas it joins
+    anyio's worker threads on asyncio. What the function raises is raised here.
+    """
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+    done = anyio.Event()
+    token = anyio.lowlevel.current_token()
+
+    def work() -> None:
+        try:
+            outcome.append(function(*args))
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            failure.append(error)
+        # The event loop may have ended meanwhile.
+        with contextlib.suppress(anyio.RunFinishedError, RuntimeError):
+            anyio.from_thread.run_sync(done.set, token=token)
+
+    threading.Thread(target=work, daemon=True, name="lambda_extension delivery").start()
+    await done.wait()
+    if failure:
+        raise failure[0]
+    return outcome[0]
