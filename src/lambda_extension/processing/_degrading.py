@@ -81,6 +81,10 @@ class Guard:
         # A wall clock that was set back counts as if the pause were over.
         return since is not None and 0 <= self._wall_clock() - since < DEGRADED_PAUSE
 
+    def try_again(self) -> None:
+        """Leave the processor alone no longer: its last flush is its last chance, and has a limit besides."""
+        self._left_alone_since = None
+
     def _say(self, error: Exception, what: str) -> None:
         if (what, type(error)) not in self._said:
             self._said.add((what, type(error)))

@@ -173,6 +173,7 @@ class Lane:
             logger.warning("%s was too slow: %d events were left over at the shutdown", self.name, self._owed)
         try:
             if self._loop is not None:
+                self._guard.try_again()
                 await self._loop.last(cut_at=phases.drain, until=phases.flush)
         finally:
             if self._guard.errors or self._guard.dropped:
