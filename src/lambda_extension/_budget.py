@@ -61,8 +61,10 @@ INTERNAL_START_LIMIT = 5.0
 RESOLVE_LIMIT = 0.5
 # How long nothing is accepted once the process has no file left.
 EXHAUSTED_PAUSE = 0.1
-# What one request of an OpenTelemetry exporter may take, unless OpenTelemetry's variables say otherwise.
-EXPORT_LIMIT = 5
+# What one OTLP request may take, unless OpenTelemetry's variables say otherwise; the default of its specification.
+EXPORT_LIMIT = 10.0
+# How long log records wait for the trace of their invocation, which on Managed Instances comes with the report.
+TRACE_LIMIT = 30.0
 # For a time-out that must not be, where a server takes no infinity: hypercorn's default would close a connection right
 # after a thaw.
 NEVER = 10 * 365 * 24 * 3600.0

@@ -36,10 +36,13 @@ class Backend:
         self.requests: list[Any] = []
         self.status = 200
         self.delay = 0.0
+        self.refuses = ""
         self.url = ""
 
     def take(self, path: str, body: bytes) -> int:
         time.sleep(self.delay)
+        if self.refuses and self.refuses.encode() in body:
+            return 400
         if self.status == 200:
             self.requests.append(REQUESTS[path].FromString(body))
         return self.status

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
-import os
 import subprocess
 import sys
-import time
+import threading
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.to_thread
+import httpx
 import pytest
+from converting import HEADER, Converted, done, events, init, line, report, restore, start
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 from opentelemetry.sdk.trace.export import SpanExportResult
@@ -21,12 +25,24 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from otlp_collector import Backend, collecting, serving
 
 from lambda_extension import Environment, Registration, ShutdownReason, run_telemetry
-from lambda_extension.delivery import EndOfInvocation
-from lambda_extension.otel import OpenTelemetryProcessor, lambda_resource
+from lambda_extension.delivery import Payload
+from lambda_extension.otel import OpenTelemetryProcessor
+from lambda_extension.otel._encoders import Resource
+from lambda_extension.otel._exporters import ExporterSink
+from lambda_extension.otel._receiving import FunctionTelemetry
+from lambda_extension.otel._resource import lambda_resource
+from lambda_extension.processing import EndOfInvocation
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, Simulator
-from lambda_extension.telemetry import TelemetryEvent, decode
+from lambda_extension.telemetry import TelemetryEvent
 
-REGISTRATION = Registration(extension_id="e", extension_name="x", function_name="orders", function_version="7")
+REGISTRATION = Registration(
+    extension_id="e", extension_name="x", function_name="orders", function_version="7", account_id="111122223333"
+)
+
+
+@pytest.fixture(autouse=True)
+def spilling_into_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 
 @pytest.fixture
@@ -35,21 +51,18 @@ def backend() -> Generator[Backend]:
         yield served
 
 
-@pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES"):
-        monkeypatch.delenv(name, raising=False)
+def processor_for(backend: Backend, *signals: Any, **settings: Any) -> OpenTelemetryProcessor:
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, **settings.pop("variables", {})}
+    return OpenTelemetryProcessor(signals or ("traces", "logs", "metrics"), variables=variables, **settings)
 
 
-def invocation(request_id: str, *, done: bool = True) -> list[TelemetryEvent]:
-    made: list[tuple[str, Any]] = [
-        ("platform.start", {"requestId": request_id, "version": "7"}),
-        ("function", f"hello from {request_id}"),
-        ("platform.runtimeDone", {"requestId": request_id, "status": "success", "metrics": {"durationMs": 5.0}}),
-        ("platform.report", {"requestId": request_id, "status": "success", "metrics": {"durationMs": 6.0}}),
-    ]
-    events = [{"time": "2024-01-01T00:00:00Z", "type": kind, "record": record} for kind, record in made]
-    return decode(json.dumps(events if done else events[:2]).encode())
+def invocation(second: float, request_id: str) -> list[TelemetryEvent]:
+    return events(
+        start(second, request_id),
+        line(second + 0.1, f"hello from {request_id}"),
+        done(second + 0.5, request_id),
+        report(second + 1, request_id),
+    )
 
 
 async def function(event: Any, context: FunctionContext) -> Any:
@@ -57,12 +70,10 @@ async def function(event: Any, context: FunctionContext) -> Any:
     return event
 
 
-async def test_a_function_s_life_arrives_at_a_real_collector(
-    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("protocol", ["http/json", "http/protobuf"])
+async def test_a_function_s_life_arrives_at_a_real_collector(backend: Backend, tmp_path: Path, protocol: Any) -> None:
     with collecting(backend, tmp_path) as url:
-        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
-        processor = OpenTelemetryProcessor()
+        processor = OpenTelemetryProcessor(endpoint=url, protocol=protocol, variables={})
 
         async def extension(variables: Mapping[str, str]) -> None:
             environment = Environment.from_mapping(variables)
@@ -74,8 +85,9 @@ async def test_a_function_s_life_arrives_at_a_real_collector(
             await lambda_.shutdown()
     # The collector acknowledges before it passes on; it has passed on everything once it has ended.
     counts = processor.statistics()
-    assert (counts.exported_spans, counts.pending_spans, counts.pending_logs) == (len(backend.spans), 0, 0)
-    invokes = [span for span in backend.spans if span.name.endswith("/invoke")]
+    assert counts["traces"].delivered == len(backend.spans)
+    assert {figures.buffered + figures.spilled + figures.dropped for figures in counts.values()} == {0}
+    invokes = [span for span in backend.spans if "/" not in span.name]
     assert len(invokes) == 3
     assert sum(span.name.endswith("/init") for span in backend.spans) == 1
     lines = [record.body.string_value for record in backend.logs]
@@ -87,107 +99,278 @@ async def test_a_function_s_life_arrives_at_a_real_collector(
 
 async def test_the_example(backend: Backend) -> None:
     example = Path(__file__).parents[2] / "examples/otlp.py"
-    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url}
-    command = [sys.executable, str(example)]
-    specification = ExtensionSpec(command, name=example.name, environment=variables)
+    variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+    specification = ExtensionSpec([sys.executable, str(example)], name=example.name, environment=variables)
     async with Simulator([specification], function=function, timeout=20) as lambda_:
         assert (await lambda_.invoke(1)).status == "success"
         report = await lambda_.shutdown()
     assert report.exit_codes[example.name] == 0
-    assert {span.name.split("/")[1] for span in backend.spans} >= {"init", "invoke"}
+    assert [span.name for span in backend.spans if "/" not in span.name]
     assert "handling 1" in [record.body.string_value for record in backend.logs]
     assert "faas.invocations" in backend.metrics
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        {"message": "x", "n": 2**70, "deep": [{"none": None, "n": -(2**64)}], "f": 1e308, "t": True},
-        {"no message": None, "n": [2**70], "e": {}},
-        [None, 2**70],
-        2**70,
-        None,
-        "\x00 \U0001f600",
-    ],
-)
-async def test_every_json_value_can_be_exported(line: Any, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
-    processor = OpenTelemetryProcessor(["logs"])
+async def test_what_is_not_taken_is_sent_later_once(backend: Backend) -> None:
+    processor = processor_for(backend, protocol="http/protobuf")
     await processor.init(REGISTRATION)
-    event = {"time": "2024-01-01T00:00:00Z", "type": "function", "record": line}
-    await processor.process(decode(json.dumps([event]).encode()))
-    await processor.shutdown(ShutdownReason.SPINDOWN, None)
-    assert processor.statistics().exported_logs == 1
-    (record,) = backend.logs
-    assert ("1180591620717411303424" in str(record)) == ("1180591620717411303424" in json.dumps(line))
-
-
-async def test_what_is_not_taken_is_offered_again(
-    backend: Backend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "3")
-    processor = OpenTelemetryProcessor()
-    await processor.init(REGISTRATION)
-    backend.status = 400
-    await processor.process(invocation("r1"))
-    await processor.flush()
-    counts = processor.statistics()
-    assert (counts.pending_spans, counts.pending_logs, counts.pending_metrics) == (1, 4, 1)
-    assert "spans could not be exported: 1 wait for the next flush" in caplog.text
+    backend.status = 503
+    await processor.process(invocation(1, "r1"))
+    with anyio.move_on_after(1):
+        await processor.flush()
+    assert processor.statistics()["traces"].delivered == 0
     backend.status = 200
-    await processor.process(invocation("r2"))
+    await processor.process(invocation(3, "r2"))
     await processor.shutdown(ShutdownReason.SPINDOWN, None)
-    counts = processor.statistics()
-    assert (counts.exported_spans, counts.exported_logs, counts.exported_metrics) == (2, 8, 2)
-    assert len(backend.spans) == 2
+    figures = processor.statistics()
+    assert (figures["traces"].delivered, figures["logs"].delivered) == (2, 8)
+    assert len(backend.spans) == len({span.span_id for span in backend.spans}) == 2
     assert len(backend.logs) == 8
 
 
-async def test_a_cancelled_flush_loses_nothing(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
-    processor = OpenTelemetryProcessor(["traces"])
+async def test_one_record_that_the_backend_refuses_costs_the_others_nothing(backend: Backend) -> None:
+    backend.refuses = "poison"
+    processor = processor_for(backend, "logs", protocol="http/protobuf")
     await processor.init(REGISTRATION)
-    await processor.process(invocation("r1"))
-    backend.delay = 0.5
-    with anyio.move_on_after(0.1) as scope:
-        await processor.flush()
-    assert scope.cancelled_caught
-    assert processor.statistics().pending_spans == 1
+    lines = [line(1 + number / 100, "poison" if number == 17 else f"line {number}") for number in range(40)]
+    await processor.process(events(start(0.5), *lines))
     await processor.flush()
-    assert processor.statistics().exported_spans == 1
-    assert len(backend.spans) == 2  # the same one twice
-    assert len({span.span_id for span in backend.spans}) == 1
     await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    bodies = [record.body.string_value for record in backend.logs]
+    assert sorted(body for body in bodies if body.startswith("line")) == sorted(
+        f"line {number}" for number in range(40) if number != 17
+    )
+    figures = processor.statistics()["logs"]
+    assert (figures.delivered, figures.dropped) == (40, 1)  # with the start
 
 
-HANGING = """
-import anyio, json, sys
-from lambda_extension import Registration
-from lambda_extension.otel import OpenTelemetryProcessor
-from lambda_extension.telemetry import decode
+async def test_only_what_is_wanted_is_made(backend: Backend) -> None:
+    processor = processor_for(
+        backend, protocol="http/protobuf", variables={"OTEL_LOGS_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}
+    )
+    await processor.init(REGISTRATION)
+    await processor.process(invocation(1, "r1"))
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    assert list(processor.statistics()) == ["traces"]
+    assert len(backend.spans) == 1
+    assert backend.logs == []
+    off = processor_for(backend, variables={"OTEL_SDK_DISABLED": "true"})
+    await off.init(REGISTRATION)
+    await off.process(invocation(1, "r1"))
+    await off.flush()
+    await off.shutdown(ShutdownReason.SPINDOWN, None)
+    assert off.statistics() == {}
 
-async def main():
-    processor = OpenTelemetryProcessor(["logs"])
-    await processor.init(Registration(extension_id="e", extension_name="x", function_name="f", function_version="1"))
-    await processor.process(decode(b'[{"time": "2024-01-01T00:00:00Z", "type": "function", "record": "hello"}]'))
-    with anyio.move_on_after(0.2):
+
+async def test_metrics_have_an_interval_of_their_own(backend: Backend) -> None:
+    processor = processor_for(backend, "metrics", protocol="http/protobuf", metrics_interval=3600.0)
+    await processor.init(REGISTRATION)
+    await processor.process(invocation(1, "r1"))
+    await processor.flush()
+    assert processor.statistics()["metrics"].delivered > 0
+    sent = len(backend.requests)
+    await processor.process(invocation(3, "r2"))
+    await processor.flush()
+    assert len(backend.requests) == sent
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    assert len(backend.requests) == sent + 1
+
+
+async def test_after_a_restore_it_is_another_instance(backend: Backend) -> None:
+    processor = processor_for(backend, "traces", protocol="http/protobuf")
+    await processor.init(REGISTRATION)
+    await processor.process(events(*init(0, "snap-start")))
+    await processor.flush()
+    await processor.process(events(*restore(10)))
+    await processor.flush()
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    ids = [
+        attribute.value.string_value
+        for request in backend.requests
+        for resource in request.resource_spans
+        for attribute in resource.resource.attributes
+        if attribute.key == "service.instance.id"
+    ]
+    assert len(ids) == len(set(ids)) == 2
+
+
+async def test_the_console_shows_what_would_be_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    processor = OpenTelemetryProcessor(["logs"], variables={"OTEL_LOGS_EXPORTER": "console"})
+    await processor.init(REGISTRATION)
+    await processor.process(invocation(1, "r1"))
+    await processor.flush()
+    processor.record_overhead(0.001)
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    (shown,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert "hello from r1" in shown
+    assert json.loads(shown)["resourceLogs"]
+    assert processor.statistics()["logs"].invocations == 1
+
+
+# -- the function's own
+
+
+async def with_function_telemetry(processor: OpenTelemetryProcessor, requests: Any) -> list[httpx.Response]:
+    """Run a processor with its background, send requests, flush and shut down."""
+    await processor.init(REGISTRATION)
+    answers = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(processor.background)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            for method, url, headers, content in requests:
+                with anyio.fail_after(5):
+                    while True:
+                        try:
+                            answers.append(await client.request(method, url, headers=headers, content=content))
+                        except httpx.ConnectError:
+                            await anyio.sleep(0.01)
+                        else:
+                            break
         await processor.flush()
-    print(processor.statistics().pending_logs)
+        tasks.cancel_scope.cancel()
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    return answers
 
-anyio.run(main, backend=sys.argv[1])
-"""
+
+def own_spans(*names: str) -> ExportTraceServiceRequest:
+    request = ExportTraceServiceRequest()
+    for name in names:
+        request.resource_spans.add().scope_spans.add().spans.add(name=name, trace_id=b"t" * 16, span_id=b"s" * 8)
+    return request
 
 
-@pytest.mark.parametrize("backend_name", ["asyncio", "trio"])
-def test_a_backend_that_hangs_holds_up_neither_a_deadline_nor_the_exit(backend: Backend, backend_name: str) -> None:
-    backend.delay = 8.0
-    environment = {**os.environ, "OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
-    command = [sys.executable, "-c", HANGING, backend_name]
-    started = time.monotonic()
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    assert time.monotonic() - started < backend.delay
-    assert done.stdout == "1\n"
+async def test_the_functions_own_telemetry_is_passed_on_in_both_encodings(backend: Backend, free_tcp_port: int) -> None:
+    processor = processor_for(backend, "traces", protocol="http/protobuf", receive=free_tcp_port)
+    url = f"http://127.0.0.1:{free_tcp_port}/v1/traces"
+    protobuf = {"Content-Type": "application/x-protobuf"}
+    zipped = {**protobuf, "Content-Encoding": "gzip"}
+    requests = [
+        ("POST", url, protobuf, own_spans("one").SerializeToString()),
+        ("POST", url, zipped, gzip.compress(own_spans("two", "three").SerializeToString())),
+        ("POST", url.replace("traces", "logs"), protobuf, b""),  # which is not exported
+    ]
+    answers = await with_function_telemetry(processor, requests)
+    assert [answer.status_code for answer in answers] == [200, 200, 200]
+    assert sorted(span.name for span in backend.spans) == ["one", "three", "two"]
+    assert processor.statistics()["function traces"].delivered == 2
+
+
+JSON = {"Content-Type": "application/json"}
+ZIPPED = {**JSON, "Content-Encoding": "gzip"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "content", "status"),
+    [
+        pytest.param("POST", "/v1/profiles", JSON, b"{}", 404, id="signal"),
+        pytest.param("POST", "/traces", JSON, b"{}", 404, id="path"),
+        pytest.param("GET", "/v1/traces", {}, b"", 405, id="method"),
+        pytest.param("POST", "/v1/traces", {"Content-Type": "text/plain"}, b"{}", 415, id="type"),
+        pytest.param("POST", "/v1/traces", JSON, b"no JSON", 400, id="no-json"),
+        pytest.param("POST", "/v1/traces", JSON, b'{"resourceSpans": 1}', 400, id="no-otlp"),
+        pytest.param("POST", "/v1/traces", {**JSON, "Content-Encoding": "br"}, b"{}", 400, id="encoding"),
+        pytest.param("POST", "/v1/traces", ZIPPED, b"{}", 400, id="no-gzip"),
+        pytest.param("POST", "/v1/traces", ZIPPED, gzip.compress(b"{}")[:-4], 400, id="cut-off"),
+        pytest.param("POST", "/v1/traces", ZIPPED, gzip.compress(b" " * 9_000_000), 400, id="bomb"),
+        pytest.param("POST", "/v1/traces", JSON, b" " * 9_000_000, 413, id="too-long"),
+        pytest.param("POST", "/v1/traces", JSON, b"{}", 200, id="empty"),
+    ],
+)
+async def test_what_the_function_may_not_send_is_refused(
+    backend: Backend,
+    free_tcp_port: int,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    content: bytes,
+    status: int,
+) -> None:
+    processor = processor_for(backend, "traces", receive=free_tcp_port)
+    request = (method, f"http://127.0.0.1:{free_tcp_port}{path}", headers, content)
+    answers = await with_function_telemetry(processor, [request, request])
+    assert [answer.status_code for answer in answers] == [status, status]
+    assert caplog.text.count("refused OTLP of the function's") == (status != 200)
+    assert processor.statistics().get("function traces", processor.statistics()["traces"]).delivered == 0
+
+
+async def test_the_functions_own_json_is_put_together(free_tcp_port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    processor = OpenTelemetryProcessor(["traces"], receive=free_tcp_port, variables={"OTEL_TRACES_EXPORTER": "console"})
+    url = f"http://127.0.0.1:{free_tcp_port}/v1/traces"
+    requests = [
+        ("POST", url, {"Content-Type": "application/json"}, json.dumps({"resourceSpans": [{"n": n}]}).encode())
+        for n in range(3)
+    ]
+    await with_function_telemetry(processor, requests)
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    assert [each["n"] for text in shown for each in json.loads(text)["resourceSpans"]] == [0, 1, 2]
+
+
+async def test_a_port_in_use_costs_a_warning(
+    backend: Backend, free_tcp_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=free_tcp_port):
+        processor = processor_for(backend, "traces", receive=free_tcp_port)
+        await processor.init(REGISTRATION)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(processor.background)
+            with anyio.fail_after(5):
+                while "is not taken in" not in caplog.text:  # noqa: ASYNC110 - the log tells nobody
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    assert f"port {free_tcp_port} cannot be used" in caplog.text
+
+
+async def test_a_function_with_too_much_waiting_is_asked_to_keep_its_own(
+    backend: Backend, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambda_extension.otel._receiving._MOST_WAITING", 1)
+    backend.status = 503
+    processor = processor_for(backend, "traces", receive=free_tcp_port)
+    url = f"http://127.0.0.1:{free_tcp_port}/v1/traces"
+    request = ("POST", url, {"Content-Type": "application/x-protobuf"}, own_spans("one").SerializeToString())
+    with anyio.move_on_after(3):
+        answers = await with_function_telemetry(processor, [request, request])
+        assert [answer.status_code for answer in answers] == [200, 503]
+        assert answers[1].headers["Retry-After"] == "1"
+
+
+# -- exporters of the SDK
+
+
+async def test_exporters_that_are_passed_are_used_and_shut_down(tmp_path: Path) -> None:
+    spans, logs = InMemorySpanExporter(), InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
+    with (tmp_path / "metrics").open("w") as out:
+        processor = OpenTelemetryProcessor(
+            span_exporter=lambda: spans,
+            log_exporter=lambda: logs,
+            metric_exporter=lambda: ConsoleMetricExporter(out=out),
+            environment=Environment(region="eu-west-1", memory_size_mb=128),
+            variables={},
+        )
+        await processor.init(REGISTRATION)
+        await processor.flush()  # of nothing
+        tracing = {"type": "X-Amzn-Trace-Id", "value": HEADER}
+        deep = line(2, {"message": "m", "n": 1, "f": 1.5, "l": [True, None], "b": {"c": 2**70}})
+        await processor.process(events(*init(0), start(1, tracing=tracing), deep))
+        await processor.process(events(done(2.5, status="error"), report(3, status="error"), start(5, "r2")))
+        await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    finished = spans.get_finished_spans()
+    found = [dict(span.attributes or {}).get("faas.invocation_id") for span in finished]
+    assert found == [None, "r1", "r2"]
+    parent = finished[1].parent
+    assert parent is not None
+    assert format(parent.span_id, "016x") == "0102030405060708"
+    assert finished[1].links[0].context == finished[0].context
+    assert finished[1].status.status_code.name == "ERROR"
+    records = [found.log_record for found in logs.get_finished_logs()]
+    (own,) = [record for record in records if record.body == "m"]
+    assert own.attributes is not None
+    assert own.attributes["b"] == {"c": str(2**70)}
+    assert own.span_id == finished[1].context.span_id
+    assert '"faas.errors"' in (tmp_path / "metrics").read_text()
+    assert finished[0].resource.attributes["faas.max_memory"] == 128 * 1024 * 1024
+    assert {figures.dropped + figures.buffered for figures in processor.statistics().values()} == {0}
 
 
 class Broken(InMemorySpanExporter):
@@ -200,121 +383,171 @@ class Broken(InMemorySpanExporter):
         raise OSError("no end")
 
 
-async def test_memory_is_bounded_and_what_is_left_over_is_said(caplog: pytest.LogCaptureFixture) -> None:
-    processor = OpenTelemetryProcessor(["traces"], span_exporter=Broken(), max_pending=3)
+async def test_an_exporter_that_fails_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    processor = OpenTelemetryProcessor(["traces"], span_exporter=Broken, variables={})
     await processor.init(REGISTRATION)
-    for number in range(5):
-        await processor.process(invocation(f"r{number}"))
-    assert (processor.statistics().pending_spans, processor.statistics().dropped_spans) == (3, 2)
-    assert caplog.text.count("more than 3 spans wait to be exported") == 1
-    await processor.shutdown(ShutdownReason.SPINDOWN, None)
-    assert "the exporter of spans failed" in caplog.text
-    assert "the exporter of traces could not be shut down" in caplog.text
-    assert "not everything was exported: OpenTelemetryStatistics(exported_spans=0, pending_spans=3" in caplog.text
-
-
-async def test_exporters_that_are_passed_are_used_and_shut_down(
-    caplog: pytest.LogCaptureFixture, tmp_path: Path
-) -> None:
-    caplog.set_level(logging.INFO)
-    spans, logs = InMemorySpanExporter(), InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
-    with (tmp_path / "metrics").open("w") as out:
-        processor = OpenTelemetryProcessor(
-            span_exporter=spans,
-            log_exporter=logs,
-            metric_exporter=ConsoleMetricExporter(out=out),
-            environment=Environment(region="eu-west-1", memory_size_mb=128),
-        )
-        await processor.init(REGISTRATION)
-        await processor.flush()  # of nothing
-        await processor.process([*invocation("r1"), *invocation("r2", done=False)])
+    await processor.process(invocation(1, "r1"))
+    with anyio.move_on_after(1):
         await processor.shutdown(ShutdownReason.SPINDOWN, None)
-    finished = spans.get_finished_spans()
-    assert [span.attributes["faas.invocation_id"] for span in finished if span.attributes] == ["r1", "r2"]
-    assert len(logs.get_finished_logs()) == 6
-    assert "faas.invocations" in (tmp_path / "metrics").read_text()
-    assert "everything was exported" in caplog.text
-    assert finished[0].resource.attributes["faas.max_memory"] == 128 * 1024 * 1024
+    figures = processor.statistics()["traces"]
+    assert figures.delivered == 0
+    assert figures.spilled + figures.buffered == 1
+    assert "an exporter failed" in caplog.text
 
 
-@pytest.mark.parametrize("variable", ["OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT"])
-async def test_the_variables_for_time_outs_count(
-    variable: str, backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", backend.url)
-    monkeypatch.setenv(variable, "1")
-    processor = OpenTelemetryProcessor(["traces"])
+async def test_an_export_that_was_cut_off_is_adopted_and_not_repeated() -> None:
+    going, done_ = threading.Event(), threading.Event()
+
+    class Slow(InMemorySpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            going.set()
+            assert done_.wait(5)
+            return super().export(spans)
+
+    exporter = Slow()
+    processor = OpenTelemetryProcessor(["traces"], span_exporter=lambda: exporter, variables={})
     await processor.init(REGISTRATION)
-    await processor.process(invocation("r1"))
-    backend.delay = 3.0  # less than what an exporter waits without them
+    await processor.process(invocation(1, "r1"))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(processor.flush)
+        with anyio.fail_after(5):
+            await anyio.to_thread.run_sync(going.wait, 5)
+        tasks.cancel_scope.cancel()
+    assert processor.statistics()["traces"].delivered == 0
+    done_.set()
     await processor.flush()
-    assert processor.statistics().pending_spans == 1
-
-
-async def test_logs_alone_belong_to_their_spans_all_the_same() -> None:
-    logs = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]
-    processor = OpenTelemetryProcessor(["logs"], log_exporter=logs)
-    await processor.init(REGISTRATION)
-    await processor.process(invocation("r1"))
     await processor.shutdown(ShutdownReason.SPINDOWN, None)
-    found = [record.log_record for record in logs.get_finished_logs()]
-    assert len(found) == 4
-    assert len({record.span_id for record in found}) == 1
-    assert processor.statistics().exported_spans == 0
+    assert processor.statistics()["traces"].delivered == 1
+    assert len(exporter.get_finished_spans()) == 1
+
+
+async def test_an_export_that_was_cut_off_and_failed_is_repeated() -> None:
+    going, ended = threading.Event(), threading.Event()
+
+    class Late(InMemorySpanExporter):
+        failed = False
+
+        def export(self, spans: Any) -> SpanExportResult:
+            going.set()
+            assert ended.wait(5)
+            if not self.failed:
+                self.failed = True
+                return SpanExportResult.FAILURE
+            return super().export(spans)
+
+    exporter = Late()
+    sink = ExporterSink(lambda: exporter, "traces", Resource({}))
+    await sink.aclose()  # of nothing
+    made = Converted()
+    made.take(start(1), done(1.5), report(2))
+    pieces = tuple(sink.encoder.encode_event(span) for span in made.spans)
+    payload = Payload(id="p", body=b"", items=1, content_type="application/json", pieces=pieces)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(sink.send, payload)
+        await anyio.to_thread.run_sync(going.wait, 5)
+        tasks.cancel_scope.cancel()
+    ended.set()
+    await sink.send(payload)
+    assert len(exporter.get_finished_spans()) == 1
+    await sink.aclose()
+
+
+# -- the rest
 
 
 async def test_a_shutdown_after_a_failed_init_does_nothing() -> None:
-    processor = OpenTelemetryProcessor()
+    processor = OpenTelemetryProcessor(variables={})
     await processor.shutdown(ShutdownReason.EXTENSION_ERROR, RuntimeError())
 
 
 def test_mistakes_are_named() -> None:
     with pytest.raises(ValueError, match="signals are of traces, logs, metrics, not 'profiles'"):
-        OpenTelemetryProcessor(["profiles"])  # type: ignore[list-item]  # that is the mistake
+        OpenTelemetryProcessor(["profiles"], variables={})  # type: ignore[list-item]  # that is the mistake
     with pytest.raises(ValueError, match="an exporter for traces, which are not among the signals"):
-        OpenTelemetryProcessor(["logs"], span_exporter=InMemorySpanExporter())
-
-
-def test_a_missing_package_is_found_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'lambda-extension\[otel\]'"):
-        OpenTelemetryProcessor()
+        OpenTelemetryProcessor(["logs"], span_exporter=Broken, variables={})
 
 
 def test_the_resource_says_what_is_known() -> None:
     environment = Environment(region="eu-west-1", memory_size_mb=256, function_name="other")
-    registration = Registration(
-        extension_id="e", extension_name="x", function_name="orders", function_version="7", account_id="111122223333"
-    )
-    found = dict(lambda_resource(registration, environment).attributes)
+    found = lambda_resource(REGISTRATION, environment, service_name="shop", more={"team": "a"})
     assert found.pop("service.instance.id")
-    assert {name: value for name, value in found.items() if not name.startswith("telemetry.sdk.")} == {
+    assert found == {
+        "service.name": "shop",
         "cloud.provider": "aws",
         "cloud.platform": "aws_lambda",
         "cloud.region": "eu-west-1",
         "cloud.account.id": "111122223333",
+        "cloud.resource_id": "arn:aws:lambda:eu-west-1:111122223333:function:orders:7",
         "faas.name": "orders",
         "faas.version": "7",
         "faas.max_memory": 256 * 1024 * 1024,
-        "service.name": "orders",
+        "team": "a",
     }
+    nothing = Registration(extension_id="e", extension_name="x", function_name="", function_version="$LATEST")
+    assert lambda_resource(nothing, Environment())["service.name"] == "unknown_service"
+    china = Registration(
+        extension_id="e", extension_name="x", function_name="f", function_version="$LATEST", account_id="1"
+    )
+    arn = lambda_resource(china, Environment(region="cn-north-1"))["cloud.resource_id"]
+    assert arn == "arn:aws-cn:lambda:cn-north-1:1:function:f"
 
 
-def test_the_resource_of_the_process_counts_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
-    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
-    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "orders")
-    nothing = Registration(extension_id="e", extension_name="x", function_name="", function_version="")
-    found = lambda_resource(nothing).attributes
-    assert (found["service.name"], found["faas.name"]) == ("shop", "orders")
-    assert found["deployment.environment"] == "test"
-    assert "faas.version" not in found
-
-
-def test_nothing_of_opentelemetry_is_imported_before_init() -> None:
+def test_nothing_of_opentelemetry_is_needed() -> None:
     code = (
         "import sys\nfrom lambda_extension.otel import OpenTelemetryProcessor\nOpenTelemetryProcessor()\n"
-        "print([name for name in sys.modules if name.startswith('opentelemetry.')])"
+        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'google', 'requests', 'httpx'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_what_became_of_everything_is_logged_by_signal(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    processor = processor_for(backend, protocol="http/protobuf")
+    await processor.init(REGISTRATION)
+    await processor.process(invocation(1, "r1"))
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    for signal in ("traces", "logs", "metrics"):
+        assert f"delivery otlp-{signal} until spindown: received" in caplog.text
+
+
+async def test_a_function_that_leaves_in_the_middle_of_an_export_costs_nothing() -> None:
+    intake = FunctionTelemetry(lambda *_: None)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        pytest.fail("there is nobody to answer")
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/traces", "headers": []}
+    await intake(scope, receive, send)
+    assert not intake.requests
+
+
+def test_an_exporter_whose_loop_has_ended_ends_in_silence() -> None:
+    """What a process that ends leaves behind in a thread must not print tracebacks."""
+    going, ended = threading.Event(), threading.Event()
+
+    class Slow(InMemorySpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            going.set()
+            assert ended.wait(5)
+            return SpanExportResult.SUCCESS
+
+    async def main() -> None:
+        processor = OpenTelemetryProcessor(["traces"], span_exporter=Slow, variables={})
+        await processor.init(REGISTRATION)
+        await processor.process(invocation(1, "r1"))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(processor.flush)
+            await anyio.to_thread.run_sync(going.wait, 5)
+            tasks.cancel_scope.cancel()
+
+    anyio.run(main)
+    ended.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("lambda_extension.otel"):
+            thread.join(5)

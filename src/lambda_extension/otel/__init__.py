@@ -1,4 +1,4 @@
-"""Telemetry as OpenTelemetry spans, log records and metrics (extra: otel)."""
+"""Telemetry as OpenTelemetry spans, log records and metrics, by OTLP; and the function's own OTLP taken in."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 from lambda_extension._lazy import import_on_use
 
 if TYPE_CHECKING or not import_on_use(__name__):
-    from lambda_extension.otel._logs import LogConverter as LogConverter
-    from lambda_extension.otel._metrics import MetricRecorder as MetricRecorder
-    from lambda_extension.otel._processor import (
-        OpenTelemetryProcessor as OpenTelemetryProcessor,
-        OpenTelemetryStatistics as OpenTelemetryStatistics,
+    from lambda_extension.otel._encoders import Protocol as Protocol, Signal as Signal
+    from lambda_extension.otel._metrics import Temporality as Temporality
+    from lambda_extension.otel._model import (
+        Histogram as Histogram,
+        HistogramPoint as HistogramPoint,
+        NumberPoint as NumberPoint,
+        OTLPMetric as OTLPMetric,
+        OTLPSpan as OTLPSpan,
+        SpanLink as SpanLink,
+        SpanStatus as SpanStatus,
+        Sum as Sum,
     )
-    from lambda_extension.otel._resource import lambda_resource as lambda_resource
-    from lambda_extension.otel._spans import SpanConverter as SpanConverter
+    from lambda_extension.otel._phases import Sampled as Sampled, SpanEnd as SpanEnd
+    from lambda_extension.otel._processor import OpenTelemetryProcessor as OpenTelemetryProcessor

@@ -1,325 +1,307 @@
-"""A telemetry processor that exports spans, log records and metrics; it imports OpenTelemetry during init."""
+"""A telemetry processor that exports spans, log records and metrics as OTLP, by deliveries of this library."""
 
 from __future__ import annotations
 
+import functools
+import gzip
+import importlib.metadata
 import importlib.util
 import logging
 import os
-import threading
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeAlias, TypeVar, final, get_args
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import anyio
-import anyio.from_thread
-import anyio.lowlevel
-import anyio.to_thread
-import attrs
 
-from lambda_extension._api._enums import ShutdownReason
-from lambda_extension._budget import EXPORT_LIMIT
+from lambda_extension._budget import wall_clock
 from lambda_extension._environment import Environment
-from lambda_extension.telemetry import PlatformStart, TelemetryEvent
+from lambda_extension.delivery import Delivery, DeliveryStatistics, Encoder, HTTPSink, Payload, Sink
+from lambda_extension.otel._conversion import Conversion
+from lambda_extension.otel._encoders import OTLPEncoder, Protocol, Resource, Signal, read_answer
+from lambda_extension.otel._identity import Identities
+from lambda_extension.otel._metrics import MetricMaker, Temporality
+from lambda_extension.otel._phases import Sampled, SpanEnd, SpanMaker
+from lambda_extension.otel._resource import lambda_resource, new_instance_id
+from lambda_extension.otel._variables import SignalSettings, settings_of, signal_settings
+from lambda_extension.processing import TelemetryProcessor
+from lambda_extension.processing._lifecycle import side_by_side
+from lambda_extension.records import Correlator, JoinLines, Pipeline
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk._logs.export import LogRecordExporter
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExporter
-    from opentelemetry.sdk.trace.export import SpanExporter
+    import anyio.abc
 
+    from lambda_extension._api._enums import ShutdownReason
     from lambda_extension._api._models import Registration
-    from lambda_extension.otel._logs import LogConverter
-    from lambda_extension.otel._metrics import MetricRecorder
-    from lambda_extension.otel._spans import SpanConverter
-
-Signal: TypeAlias = Literal["traces", "logs", "metrics"]
-T = TypeVar("T")
+    from lambda_extension.otel._model import OTLPMetric, OTLPSpan
+    from lambda_extension.otel._receiving import FunctionTelemetry
+    from lambda_extension.records import Sample, Transform
+    from lambda_extension.telemetry import TelemetryEvent
 
 logger = logging.getLogger("lambda_extension.otel")
 
-# Items that one request of an exporter carries, as OpenTelemetry's own batch processors do.
-_BATCH = 512
-# Snapshots of the metrics that may wait for a backend that is away.
-_MOST_SNAPSHOTS = 100
-
-
-@attrs.frozen(kw_only=True)
-class OpenTelemetryStatistics:
-    """What has become of what was made of telemetry; metrics are counted by snapshot, one for each flush.
-
-    Attributes:
-        exported_spans: Spans that the exporter has taken.
-        pending_spans: Spans that wait for the next flush.
-        dropped_spans: Spans that were given up, since too many were waiting.
-        exported_logs: Log records that the exporter has taken.
-        pending_logs: Log records that wait for the next flush.
-        dropped_logs: Log records that were given up, since too many were waiting.
-        exported_metrics: Snapshots that the exporter has taken.
-        pending_metrics: Snapshots that wait for the next flush.
-        dropped_metrics: Snapshots that were given up, since too many were waiting.
-    """
-
-    exported_spans: int = 0
-    pending_spans: int = 0
-    dropped_spans: int = 0
-    exported_logs: int = 0
-    pending_logs: int = 0
-    dropped_logs: int = 0
-    exported_metrics: int = 0
-    pending_metrics: int = 0
-    dropped_metrics: int = 0
-
-
-class _Queue(Generic[T]):
-    """What waits for an exporter: bounded, in order, and kept until it has been taken."""
-
-    def __init__(self, what: str, most: int, batch: int) -> None:
-        self.exported = self.dropped = 0
-        self.export: Callable[[Sequence[T]], Any] | None = None
-        self._what = what
-        self._most = most
-        self._batch = batch
-        self._waiting: deque[T] = deque()
-        self._one_at_a_time = threading.Lock()
-
-    @property
-    def pending(self) -> int:
-        return len(self._waiting)
-
-    def add(self, items: Iterable[T]) -> None:
-        self._waiting.extend(items)
-        excess = len(self._waiting) - self._most
-        if excess > 0:
-            if not self.dropped:
-                logger.warning("more than %d %s wait to be exported: the oldest are dropped", self._most, self._what)
-            self.dropped += excess
-            for _ in range(excess):
-                self._waiting.popleft()
-
-    async def flush(self) -> None:
-        """Export what waits, until the exporter fails. A cancelled call keeps its batch, which may go out twice."""
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
-            taken = False
-            try:
-                taken = await _in_thread(self._export, batch)
-            finally:
-                if not taken:
-                    self._waiting.extendleft(reversed(batch))
-            if not taken:
-                logger.warning("%s could not be exported: %d wait for the next flush", self._what, self.pending)
-                return
-            self.exported += len(batch)
-
-    def _export(self, batch: list[T]) -> bool:
-        assert self.export is not None
-        with self._one_at_a_time:  # after one that a deadline cut off
-            try:
-                # All three results are enumerations whose success is 0.
-                return bool(self.export(batch).value == 0)
-            except Exception:  # other people's code: a fault of theirs must not cost the extension its life
-                logger.exception("the exporter of %s failed", self._what)
-                return False
-
 
 @final
-class OpenTelemetryProcessor:
-    """Exports telemetry by OpenTelemetry, for `run_telemetry`: phases as spans, events as log records, and metrics.
+class OpenTelemetryProcessor(TelemetryProcessor):
+    """Exports telemetry by OpenTelemetry, for `run_telemetry`: phases as spans, lines as log records, and metrics.
 
-    What is made of events waits until `flush`, in memory, and is given to the exporters in threads. What an
-    exporter does not take is offered again with the next flush; beyond `max_pending` the oldest is dropped and counted.
+    Each signal has a delivery of its own (`lambda_extension.delivery`), so that retries, time limits, the breaker, the
+    spill store and the accounts are those of every other backend: a dead one costs no invocation more than its breaker
+    allows, and nothing is lost in silence. OpenTelemetry's SDK is not needed.
 
-    Exporters that are not passed are those for OTLP over HTTP, set up by the `OTEL_EXPORTER_OTLP_*` variables. They are
-    made during init, and nothing of OpenTelemetry is imported before: it takes longer than all of this library.
+    Where it goes, and how, say OpenTelemetry's environment variables (`OTEL_EXPORTER_OTLP_*` and others, see the
+    documentation), which the function shares; arguments win over them.
 
     Args:
-        signals: What to export, of `traces`, `logs` and `metrics`.
-        span_exporter: Takes spans; shut down at the end, as are the others.
-        log_exporter: Takes log records.
-        metric_exporter: Takes metrics.
-        environment: The environment's variables; by default those of this process.
-        max_pending: Spans, and log records, that may wait.
+        signals: What to export, of `traces`, `logs` and `metrics`; less what `OTEL_<SIGNAL>_EXPORTER=none` leaves out.
+        endpoint: Base URL of the collector; the signals' paths are added.
+        headers: Headers of requests, such as an API key.
+        protocol: `http/json` or `http/protobuf`.
+        compression: `gzip`, or None.
+        timeout: Seconds that a request may take.
+        sampled: Whether an invocation that X-Ray has not sampled has spans: not with `respect`, with `always`.
+        span_end: When an invocation's span ends: with its `report`, or at `runtime_done`, so that it can leave before
+            the freeze; what the report alone tells is then in metrics and log records only.
+        phase_names: Call an invocation's span `<function>/invoke`, and not by the function's name.
+        temporality: Whether metrics count since the last time, or since the beginning.
+        metrics_interval: Seconds between two collections of the metrics; 0 collects at each flush.
+        transforms: What log records go through, see `lambda_extension.records`.
+        join: How lines are joined to messages; None leaves every line by itself.
+        span_hook: Called with each span; gives it, another, or None to leave it out. One that it fails for is left out.
+        metric_hook: The same for metrics.
+        span_exporter: Makes an exporter of OpenTelemetry's SDK (extra `otel`) that spans go to instead; a function, so
+            that nothing is imported before the extension has registered.
+        log_exporter: The same for log records.
+        metric_exporter: The same for metrics.
+        receive: Port on localhost at which the function's own OTLP is taken in and passed on; None takes none in.
+        environment: The environment's variables that Lambda sets; by default those of this process.
+        variables: All environment variables; by default those of this process.
 
     Raises:
-        ValueError: A signal that there is not, or an exporter for a signal that is not exported.
-        ModuleNotFoundError: OpenTelemetry is not installed.
+        ValueError: A signal that there is not, or an argument or a variable that makes no sense; it is named.
     """
+
+    name = "opentelemetry"
 
     def __init__(
         self,
         signals: Collection[Signal] = ("traces", "logs", "metrics"),
         *,
-        span_exporter: SpanExporter | None = None,
-        log_exporter: LogRecordExporter | None = None,
-        metric_exporter: MetricExporter | None = None,
+        endpoint: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        protocol: Protocol | None = None,
+        compression: Literal["gzip", "unset"] | None = "unset",
+        timeout: float | None = None,
+        sampled: Sampled | None = None,
+        span_end: SpanEnd = "report",
+        phase_names: bool = False,
+        temporality: Temporality | None = None,
+        metrics_interval: float = 0.0,
+        transforms: Iterable[Transform | Sample] = (),
+        join: JoinLines | None = None,
+        span_hook: Callable[[OTLPSpan], OTLPSpan | None] | None = None,
+        metric_hook: Callable[[OTLPMetric], OTLPMetric | None] | None = None,
+        span_exporter: Callable[[], Any] | None = None,
+        log_exporter: Callable[[], Any] | None = None,
+        metric_exporter: Callable[[], Any] | None = None,
+        receive: int | None = None,
         environment: Environment | None = None,
-        max_pending: int = 10_000,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        passed = {"traces": span_exporter, "logs": log_exporter, "metrics": metric_exporter}
+        variables = os.environ if variables is None else variables
+        self._general = settings_of(variables)
+        exporters: dict[Signal, Callable[[], Any] | None] = {
+            "traces": span_exporter,
+            "logs": log_exporter,
+            "metrics": metric_exporter,
+        }
         for signal in signals:
-            if signal not in get_args(Signal):
-                msg = f"signals are of {', '.join(get_args(Signal))}, not {signal!r}"
+            if signal not in exporters:
+                msg = f"signals are of {', '.join(exporters)}, not {signal!r}"
                 raise ValueError(msg)
-        for name, exporter in passed.items():
-            if exporter is not None and name not in signals:
-                msg = f"there is an exporter for {name}, which are not among the signals"
+        for signal, exporter in exporters.items():
+            if exporter is not None and signal not in signals:
+                msg = f"there is an exporter for {signal}, which are not among the signals"
                 raise ValueError(msg)
-        # A missing package should be found out now, not within Lambda's init.
-        if importlib.util.find_spec("opentelemetry") is None:
-            msg = "OpenTelemetry is not installed: pip install 'lambda-extension[otel]'"
-            raise ModuleNotFoundError(msg, name="opentelemetry")
-        self._exporters: dict[str, Any] = {signal: passed[signal] for signal in signals}
-        self._environment = environment
-        self._spans: _Queue[Any] = _Queue("spans", max_pending, _BATCH)
-        self._logs: _Queue[Any] = _Queue("log records", max_pending, _BATCH)
-        self._metrics: _Queue[Any] = _Queue("snapshots of metrics", _MOST_SNAPSHOTS, 1)
-        self._span_converter: SpanConverter
-        self._log_converter: LogConverter
-        self._recorder: MetricRecorder | None = None
-        self._reader: InMemoryMetricReader
-        self._provider: MeterProvider
+        arguments: dict[str, Any] = {
+            "endpoint": endpoint,
+            "headers": headers,
+            "timeout": timeout,
+            "compression": compression,
+            "protocol": protocol,
+        }
+        self._settings: dict[Signal, SignalSettings] = {
+            signal: found
+            for signal in signals
+            if (found := signal_settings(signal, variables, **arguments)).exporter != "none"
+            and not self._general.disabled
+        }
+        self._environment = environment or Environment.from_mapping()
+        self._resource = Resource({})
+        self._deliveries: dict[Signal, Delivery] = {
+            signal: self._delivery(signal, settings, exporters[signal]) for signal, settings in self._settings.items()
+        }
+        self._pipeline = Pipeline(transforms)
+        self._join = join
+        self._interval = metrics_interval
+        self._wall_clock = wall_clock.get()
+        self._collected = 0.0
+        self._identities = Identities(self._wall_clock)
+        self._metric_maker = MetricMaker(temporality or self._general.temporality)
+        self._spans: dict[str, Any] = {
+            "sampled": sampled or ("always" if self._general.sampler == "always" else "respect"),
+            "phase_names": phase_names,
+            "end": span_end,
+        }
+        self._hooks: dict[str, Any] = {"span_hook": span_hook, "metric_hook": metric_hook}
+        self._port = receive
+        self._passed_on: dict[tuple[str, str], Delivery] = {}
+        self._intake: FunctionTelemetry | None = None
+        self._conversion: Conversion
 
-    def statistics(self) -> OpenTelemetryStatistics:
-        """Count what has been exported, waits, and was dropped so far."""
-        return OpenTelemetryStatistics(
-            exported_spans=self._spans.exported,
-            pending_spans=self._spans.pending,
-            dropped_spans=self._spans.dropped,
-            exported_logs=self._logs.exported,
-            pending_logs=self._logs.pending,
-            dropped_logs=self._logs.dropped,
-            exported_metrics=self._metrics.exported,
-            pending_metrics=self._metrics.pending,
-            dropped_metrics=self._metrics.dropped,
-        )
+    def statistics(self) -> dict[str, DeliveryStatistics]:
+        """Count what has become of everything, by signal; what was the function's own is counted by request."""
+        own: dict[str, DeliveryStatistics] = {name: each.statistics() for name, each in self._deliveries.items()}
+        return own | {f"function {signal}": each.statistics() for (signal, _), each in self._passed_on.items()}
 
     async def init(self, registration: Registration) -> None:
-        """Import OpenTelemetry and make the exporters, in a worker thread, while the runtime boots."""
-        await anyio.to_thread.run_sync(self._set_up, registration)
+        """Learn what the telemetry is about, and open the spill stores; nothing is awaited of the backend."""
+        self._resource.values = lambda_resource(
+            registration,
+            self._environment,
+            service_name=self._general.service_name,
+            more=self._general.resource,
+        )
+        name = str(self._resource.values.get("faas.name", "function"))
+        self._conversion = Conversion(
+            tuple(self._deliveries),
+            Correlator(self._environment, registration, join=self._join),
+            SpanMaker(name, self._identities, **self._spans),
+            self._metric_maker,
+            self._identities,
+            self._environment,
+            pipeline=self._pipeline,
+            on_restore=self._restored,
+            on_instance=self._named,
+            **self._hooks,
+        )
+        for delivery in self._deliveries.values():
+            await delivery.init(registration)
 
-    async def process(self, events: Iterable[TelemetryEvent]) -> None:
+    async def process(self, events: Sequence[TelemetryEvent]) -> None:
         """Take in events: to spans, log records and metrics that wait for `flush`. A cancelled call has taken them."""
-        for event in events:
-            # A log record belongs to the span of an invocation from its start to its report, both included.
-            if isinstance(event, PlatformStart):
-                self._convert_span(event)
-                self._convert_log(event)
-            else:
-                self._convert_log(event)
-                self._convert_span(event)
-            if self._recorder is not None:
-                self._recorder.record([event])
-        await anyio.lowlevel.checkpoint()
+        spans, logs = self._conversion.take(events)
+        await self._give("traces", spans)
+        await self._give("logs", logs)
 
     async def flush(self) -> None:
-        """Export what waits. Returns early when an exporter fails; a cancelled call loses nothing."""
-        if self._recorder is not None:
-            snapshot = await anyio.to_thread.run_sync(self._reader.get_metrics_data)
-            if snapshot is not None and snapshot.resource_metrics:
-                self._metrics.add([snapshot])
+        """Send what waits, signals side by side, or as much as the backend takes. A cancelled call loses nothing."""
+        await self._give("logs", self._conversion.release())
+        now = self._wall_clock()
+        # A clock that was set back counts as if the time were over.
+        if not 0 <= now - self._collected < self._interval:
+            self._collected = now
+            await self._give("metrics", self._conversion.collect())
+        await side_by_side([delivery.flush for delivery in self._all()])
+
+    async def background(self) -> None:
+        """Take in the function's own telemetry, and open what sends; never returns."""
         async with anyio.create_task_group() as tasks:
-            for queue in (self._spans, self._logs, self._metrics):
-                tasks.start_soon(queue.flush)
+            for delivery in self._all():
+                tasks.start_soon(delivery.background, name="lambda_extension.otel delivery")
+            if self._port is not None:
+                await self._receive(tasks, self._port)
+            await anyio.sleep_forever()
 
-    async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:  # noqa: ARG002 - the protocol's
-        """Export the spans of what never ended too, shut the exporters down, and say what is left over."""
-        if not hasattr(self, "_span_converter"):
-            return  # init failed
-        if "traces" in self._exporters:
-            self._spans.add(self._span_converter.finish())
+    def record_overhead(self, seconds: float) -> None:
+        """Count an invocation that was held for so long beyond its function's end."""
+        for delivery in self._deliveries.values():
+            delivery.record_overhead(seconds)
+
+    async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
+        """Send what is left, or store it, and say what became of everything; the signals side by side."""
+        if hasattr(self, "_conversion"):  # init has not failed
+            spans, logs = self._conversion.finish()
+            await self._give("traces", spans)
+            await self._give("logs", logs)
+            await self._give("metrics", self._conversion.collect())
+        await side_by_side([functools.partial(delivery.shutdown, reason, error) for delivery in self._all()])
+
+    def _all(self) -> list[Delivery]:
+        return [*self._deliveries.values(), *self._passed_on.values()]
+
+    async def _give(self, signal: Signal, items: Sequence[Any]) -> None:
+        delivery = self._deliveries.get(signal)
+        if delivery is not None and items:
+            await delivery.process(items)
+
+    def _restored(self) -> None:
+        """Be another environment: any number of them may have been restored from the same snapshot."""
+        self._resource.values = {**self._resource.values, "service.instance.id": new_instance_id()}
+
+    def _named(self, instance: str) -> None:
+        """Take in what the platform calls this environment."""
+        self._resource.values = {**self._resource.values, "faas.instance": instance}
+
+    def _delivery(self, signal: Signal, settings: SignalSettings, exporter: Callable[[], Any] | None) -> Delivery:
+        if exporter is not None:
+            from lambda_extension.otel._exporters import ExporterSink  # for whoever has one
+
+            return Delivery(ExporterSink(exporter, signal, self._resource), name=f"otlp-{signal}")
+        encoder = OTLPEncoder(
+            signal=signal,
+            resource=self._resource,
+            protocol=settings.protocol,
+            compression="gzip" if settings.compression == "gzip" else None,
+            version=importlib.metadata.version("lambda-extension"),
+        )
+        return Delivery(_sink(settings, encoder), name=f"otlp-{signal}", encoder=encoder)
+
+    async def _receive(self, tasks: anyio.abc.TaskGroup, port: int) -> None:
+        """Take in OTLP on localhost; that it cannot be taken costs a warning, and nothing else."""
+        from lambda_extension.otel._receiving import FunctionTelemetry, PassingOn
+        from lambda_extension.serving import ServerName, serve
+
+        def passed_on(signal: str, content_type: str) -> Delivery | None:
+            settings = self._settings.get(signal)  # type: ignore[call-overload]  # it is looked for
+            if settings is None:
+                return None
+            key = (signal, content_type)
+            if key not in self._passed_on:
+                kind = content_type.rpartition("/")[2].removeprefix("x-")
+                encoder = PassingOn(signal=signal, content_type=content_type, compression=settings.compression)
+                delivery = Delivery(_sink(settings, encoder), name=f"function-{signal}-{kind}", encoder=encoder)
+                self._passed_on[key] = delivery
+                tasks.start_soon(delivery.background, name="lambda_extension.otel delivery")
+            return self._passed_on[key]
+
+        self._intake = FunctionTelemetry(passed_on)
+        server: ServerName = "direct" if importlib.util.find_spec("httptools") is not None else "hypercorn"
         try:
-            await self.flush()
-            await _in_thread(self._shut_down)
-        finally:
-            counts = self.statistics()
-            if any(queue.pending or queue.dropped for queue in (self._spans, self._logs, self._metrics)):
-                logger.warning("not everything was exported: %s", counts)
-            else:
-                logger.info("everything was exported: %s", counts)
-
-    def _convert_span(self, event: TelemetryEvent) -> None:
-        spans = self._span_converter.convert([event])
-        if spans and "traces" in self._exporters:
-            self._spans.add(spans)
-
-    def _convert_log(self, event: TelemetryEvent) -> None:
-        if "logs" in self._exporters:
-            self._logs.add(self._log_converter.convert([event]))
-
-    def _set_up(self, registration: Registration) -> None:
-        from lambda_extension.otel._logs import LogConverter
-        from lambda_extension.otel._resource import lambda_resource
-        from lambda_extension.otel._spans import SpanConverter
-
-        environment = self._environment or Environment.from_mapping()
-        managed_instance = environment.is_managed_instance
-        resource = lambda_resource(registration, environment)
-        for signal, exporter in self._exporters.items():
-            self._exporters[signal] = exporter or _own_exporter(signal)
-        if "traces" in self._exporters:
-            self._spans.export = self._exporters["traces"].export
-        if "logs" in self._exporters:
-            self._logs.export = self._exporters["logs"].export
-        if "metrics" in self._exporters:
-            self._set_up_metrics(self._exporters["metrics"], resource, runtime_done=not managed_instance)
-        self._span_converter = SpanConverter(resource)
-        self._log_converter = LogConverter(resource, context=self._span_converter.context, several=managed_instance)
-
-    def _set_up_metrics(self, exporter: MetricExporter, resource: Any, *, runtime_done: bool) -> None:
-        from opentelemetry.sdk.metrics import MeterProvider
-        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-
-        from lambda_extension.otel._metrics import MetricRecorder
-        from lambda_extension.otel._resource import SCOPE
-
-        # What OpenTelemetry's own periodic reader asks an exporter for.
-        self._reader = InMemoryMetricReader(exporter._preferred_temporality, exporter._preferred_aggregation)  # noqa: SLF001
-        self._provider = MeterProvider([self._reader], resource=resource, shutdown_on_exit=False)
-        self._recorder = MetricRecorder(self._provider.get_meter(SCOPE.name), runtime_done=runtime_done)
-
-        self._metrics.export = lambda batch: exporter.export(batch[0])
-
-    def _shut_down(self) -> None:
-        if self._recorder is not None:
-            self._provider.shutdown()
-        for signal, exporter in self._exporters.items():
-            try:
-                exporter.shutdown()
-            except Exception:  # as above; and the others have to be shut down too
-                logger.exception("the exporter of %s could not be shut down", signal)
+            await tasks.start(functools.partial(serve, self._intake, port=port, server=server))
+        except OSError as error:
+            logger.warning("the function's own OTLP is not taken in: port %d cannot be used: %s", port, error)
 
 
-async def _in_thread(work: Callable[..., T], *args: Any) -> T:
-    """Run blocking work, which must not raise, in a thread of its own.
-
-    Unlike a worker thread it holds up neither a cancelled call nor the end of the process.
-    """
-    token = anyio.lowlevel.current_token()
-    done = anyio.Event()
-    outcome: list[T] = []
-
-    def run() -> None:
-        outcome.append(work(*args))
-        with suppress(anyio.RunFinishedError):
-            anyio.from_thread.run_sync(done.set, token=token)
-
-    threading.Thread(target=run, name="lambda_extension.otel", daemon=True).start()
-    await done.wait()
-    return outcome[0]
+def _sink(settings: SignalSettings, encoder: Encoder) -> Sink:
+    """Make the sink that a signal's settings ask for."""
+    if settings.exporter == "console":
+        return ConsoleSink()
+    return HTTPSink(
+        settings.url,
+        headers=settings.headers,
+        timeout=settings.timeout,
+        encoder=encoder,
+        read_answer=read_answer,
+    )
 
 
-def _own_exporter(signal: str) -> Any:
-    variables = ("OTEL_EXPORTER_OTLP_TIMEOUT", f"OTEL_EXPORTER_OTLP_{signal.upper()}_TIMEOUT")
-    timeout = None if any(name in os.environ for name in variables) else EXPORT_LIMIT
-    if signal == "traces":
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+@final
+class ConsoleSink:
+    """Prints each request on standard output, as one line: for a look at what would be sent."""
 
-        return OTLPSpanExporter(timeout=timeout)
-    if signal == "logs":
-        from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-
-        return OTLPLogExporter(timeout=timeout)
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-
-    return OTLPMetricExporter(timeout=timeout)
+    async def send(self, payload: Payload) -> None:
+        """Print a payload."""
+        body = gzip.decompress(payload.body) if payload.content_encoding == "gzip" else payload.body
+        sys.stdout.write(body.decode("utf-8", "backslashreplace") + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,132 @@
+"""OTLP's requests: one encoder for each signal, in JSON or Protobuf."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias, final
+
+import attrs
+import msgspec
+
+from lambda_extension.delivery import Compression, Payload, SinkError
+from lambda_extension.otel import _protobuf
+from lambda_extension.otel._values import attributes
+
+Protocol: TypeAlias = Literal["http/json", "http/protobuf"]
+Signal: TypeAlias = Literal["traces", "logs", "metrics"]
+
+JSON: Final = "application/json"
+PROTOBUF: Final = "application/x-protobuf"
+SCOPE: Final = "lambda_extension.otel"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
+# How a request names what is in it: of a resource, of a scope, and the items.
+_NAMES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "traces": ("resourceSpans", "scopeSpans", "spans"),
+    "logs": ("resourceLogs", "scopeLogs", "logRecords"),
+    "metrics": ("resourceMetrics", "scopeMetrics", "metrics"),
+}
+
+_encode = msgspec.json.Encoder().encode
+
+
+@final
+@attrs.define
+class Resource:
+    """What telemetry is about; encoded once for each time that it changes.
+
+    Attributes:
+        values: Its attributes.
+    """
+
+    values: Mapping[str, Any]
+
+
+@final
+@attrs.define(kw_only=True, eq=False)
+class OTLPEncoder:
+    """Encodes spans, log records or metrics, and makes requests of them.
+
+    Attributes:
+        signal: What the items are.
+        resource: What they are about, as it is when a request is made.
+        protocol: `http/json` or `http/protobuf`.
+        compression: `gzip`, or None.
+        version: Of the instrumentation scope, which is this library.
+    """
+
+    signal: Signal
+    resource: Resource
+    protocol: Protocol = "http/json"
+    compression: Compression | None = "gzip"
+    version: str = ""
+
+    @property
+    def content_type(self) -> str:
+        """The `Content-Type` of a request."""
+        return JSON if self.protocol == "http/json" else PROTOBUF
+
+    def encode_event(self, event: Any) -> bytes:
+        """Encode a span, a log record or a metric."""
+        return _encode(event) if self.protocol == "http/json" else _protobuf.encode_item(event)
+
+    def join(self, pieces: Sequence[bytes]) -> bytes:
+        """Make one request of encoded items."""
+        about = attributes(self.resource.values)
+        if self.protocol == "http/protobuf":
+            scope = _protobuf.nested(1, SCOPE.encode()) + _protobuf.nested(2, self.version.encode())
+            items = b"".join(_protobuf.nested(2, piece) for piece in pieces)
+            url = _protobuf.nested(3, SCHEMA_URL.encode())
+            scoped = _protobuf.nested(1, scope) + items + url
+            resource = _protobuf.nested(1, _protobuf.encode_attributes(1, about))
+            return _protobuf.nested(1, resource + _protobuf.nested(2, scoped) + url)
+        resources, scopes, items_name = _NAMES[self.signal]
+        head = _encode({"resource": {"attributes": about}, "schemaUrl": SCHEMA_URL})[:-1]
+        scope_head = _encode({"scope": {"name": SCOPE, "version": self.version}, "schemaUrl": SCHEMA_URL})[:-1]
+        opening = b'{"%s":[%s,"%s":[%s,"%s":[' % (
+            resources.encode(),
+            head,
+            scopes.encode(),
+            scope_head,
+            items_name.encode(),
+        )
+        return opening + b",".join(pieces) + b"]}]}]}"
+
+
+def read_answer(payload: Payload, status: int, body: bytes) -> None:
+    """See what a backend says of an OTLP request: what `HTTPSink` asks.
+
+    Raises:
+        SinkError: It was not taken, or not all of it. By OTLP, 429, 502, 503 and 504 pass; a request in which something
+            is at fault is cut into halves, until what is at fault is alone.
+    """
+    if 200 <= status < 300:
+        if rejected := min(_rejected(body, json=payload.content_type == JSON), payload.items):
+            msg = f"the backend took a request, but for {rejected} of its {payload.items} items"
+            # Which ones, OTLP does not say.
+            raise SinkError(msg, rejected=range(rejected))
+    elif status in _REFUSED:
+        msg = f"the backend answered {status}"
+        raise SinkError(msg, too_large=True)
+    elif status >= 500 and status not in _PASSING:
+        msg = f"the backend answered {status}, which OTLP does not allow to try again"
+        raise SinkError(msg, keep=False)
+
+
+# What something in the request is to blame for, and what is over some time. The rest is what HTTP makes of it.
+_REFUSED: Final = frozenset({400, 413, 414, 422, 431})
+_PASSING: Final = frozenset({502, 503, 504})
+# How much of it was not taken, as each signal's answer calls it.
+_REJECTED: Final = ("rejectedSpans", "rejectedLogRecords", "rejectedDataPoints")
+
+
+def _rejected(body: bytes, *, json: bool) -> int:
+    """Read how many items were rejected; 0 where nothing can be read: most answers are empty."""
+    if not body:
+        return 0
+    if not json:
+        return _protobuf.rejected(body)
+    try:
+        partial = msgspec.json.decode(body, type=dict[str, Any]).get("partialSuccess") or {}
+        return max(int(partial.get(name) or 0) for name in _REJECTED)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, AttributeError, ValueError, TypeError):
+        return 0

@@ -1,0 +1,110 @@
+"""Log records of this library as OTLP's, each in the trace of its invocation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, final
+
+from lambda_extension._budget import TRACE_LIMIT
+from lambda_extension.otel._identity import Identities, Identity
+from lambda_extension.otel._model import OTLPLogRecord
+from lambda_extension.otel._values import any_value, attributes, nanoseconds, text
+from lambda_extension.records import LogRecord
+from lambda_extension.records._times import unix_nanoseconds
+
+# What waits for the trace of its invocation, which on Managed Instances comes with the report.
+_MOST_WAITING: Final = 2_000
+
+
+@final
+class LogMaker:
+    """Makes OTLP's log records, and has those wait whose trace is not known yet.
+
+    Args:
+        identities: What invocations are in their traces.
+        waits: Whether an invocation's trace may come after its lines: on Managed Instances.
+        clock: Epoch seconds; what is made has been observed then.
+    """
+
+    def __init__(self, identities: Identities, *, waits: bool, clock: Callable[[], float] = time.time) -> None:
+        self._identities = identities
+        self._waits = waits
+        self._clock = clock
+        self._waiting: list[tuple[float, LogRecord]] = []
+
+    def make(self, records: Iterable[LogRecord]) -> list[OTLPLogRecord]:
+        """Give what is ready of these records, and of what has waited."""
+        now = self._clock()
+        ready = list(self._ready(now))
+        for record in records:
+            request_id = record.request_id
+            if self._waits and request_id is not None and self._identities.known(request_id) is None:
+                self._waiting.append((now, record))
+            else:
+                ready.append(record)
+        while len(self._waiting) > _MOST_WAITING:
+            ready.append(self._waiting.pop(0)[1])
+        return [self._made(record, now) for record in ready]
+
+    def finish(self) -> list[OTLPLogRecord]:
+        """Give all that has waited."""
+        waiting, self._waiting = self._waiting, []
+        now = self._clock()
+        return [self._made(record, now) for _, record in waiting]
+
+    def _ready(self, now: float) -> Iterator[LogRecord]:
+        """Let go of what has waited for long enough, or no longer needs to; the order stays."""
+        waiting, self._waiting = self._waiting, []
+        for since, record in waiting:
+            known = self._identities.known(record.request_id or "")
+            # A clock that was set back counts as if the time were over.
+            if known is not None or not 0 <= now - since < TRACE_LIMIT:
+                yield record
+            else:
+                self._waiting.append((since, record))
+
+    def _made(self, record: LogRecord, now: float) -> OTLPLogRecord:
+        moment = nanoseconds(record.time_unix_nano)
+        values = dict(record.attributes)
+        if not moment:
+            # A time of its own that OTLP cannot carry: the platform's then, and nothing of the line is lost.
+            values.setdefault("timestamp", record.time)
+            moment = nanoseconds(unix_nanoseconds((record.event.time if record.event is not None else None) or ""))
+        values |= {"faas.invocation_id": record.request_id, "aws.lambda.log_source": record.source}
+        if record.context.tenant_id is not None:
+            values["aws.lambda.tenant_id"] = record.context.tenant_id
+        trace_id, span_id, flags = self._trace(record)
+        return OTLPLogRecord(
+            time_unix_nano=str(moment),
+            observed_time_unix_nano=str(int(now * 1e9)),
+            severity_number=record.severity_number,
+            severity_text=text(record.severity_text or ""),
+            body=None if record.body is None else any_value(record.body),
+            attributes=attributes(values),
+            flags=flags,
+            trace_id=trace_id,
+            span_id=span_id,
+            event_name=text(record.type) if record.source == "platform" else "",
+        )
+
+    def _trace(self, record: LogRecord) -> tuple[str, str, int]:
+        """Give trace, span and flags: those that the line itself names, else those of its invocation."""
+        context = record.context
+        identity = None
+        if record.request_id is not None:
+            # Where nothing is to be waited for, an invocation without a trace has one made, which its span has too.
+            known = self._identities.known
+            identity = known(record.request_id) if self._waits else self._identities.settle(record.request_id)
+        if context.trace_id and not _is_of(context.trace_id, context.span_id or "", identity):
+            return context.trace_id, context.span_id or "", context.trace_flags or 0
+        if identity is None:
+            return "", "", 0
+        return identity.trace_id, identity.span_id, int(identity.sampled)
+
+
+def _is_of(trace_id: str, span_id: str, identity: Identity | None) -> bool:
+    """Tell whether a trace context is the invocation's, whose header names the span above it."""
+    if identity is None or trace_id.lower() != identity.trace_id:
+        return False
+    return not span_id or span_id.lower() in {identity.span_id, identity.parent_id}

@@ -1,0 +1,76 @@
+"""Values in OTLP's shape: attributes, times, ids; clamped to what its wire format can carry. Pure."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+# OTLP's data model in its JSON form: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+AnyValue: TypeAlias = dict[str, Any]
+KeyValue: TypeAlias = dict[str, Any]
+
+# Deeper nesting is what backends refuse a whole request for; from here on a value is its JSON text.
+_DEEPEST: Final = 20
+_INT64: Final = 2**63
+# Fixed 64-bit nanoseconds since the epoch; zero means unknown, and what is beyond the year 2262 overflows in backends.
+_LATEST: Final = 2**63 - 1
+
+
+def attributes(values: Mapping[str, Any]) -> list[KeyValue]:
+    """Return attributes; those that are None are left out."""
+    return [{"key": text(name), "value": any_value(value)} for name, value in values.items() if value is not None]
+
+
+def any_value(value: Any, depth: int = 0) -> AnyValue:
+    """Return any value that JSON can hold, and bytes."""
+    if isinstance(value, str):
+        return {"stringValue": text(value)}
+    if isinstance(value, bool):
+        return {"boolValue": value}
+    if isinstance(value, int):
+        # As text, since JSON's readers do not keep more than 53 bits; beyond 64 bits it is no number to OTLP.
+        return {"intValue" if -_INT64 <= value < _INT64 else "stringValue": str(value)}
+    if isinstance(value, float):
+        return {"doubleValue": value if math.isfinite(value) else _unusual(value)}
+    if value is None:
+        return {}
+    if isinstance(value, bytes):
+        return {"bytesValue": base64.b64encode(value).decode()}
+    if depth >= _DEEPEST:
+        return {"stringValue": text(_json(value))}
+    if isinstance(value, Mapping):
+        pairs = [{"key": text(str(key)), "value": any_value(item, depth + 1)} for key, item in value.items()]
+        return {"kvlistValue": {"values": pairs}}
+    if isinstance(value, list | tuple):
+        return {"arrayValue": {"values": [any_value(item, depth + 1) for item in value]}}
+    return {"stringValue": text(str(value))}
+
+
+def text(value: str) -> str:
+    """Return text that UTF-8 can carry: a half of a surrogate pair is replaced."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return value
+
+
+def nanoseconds(value: int | None) -> int:
+    """Return a time that OTLP can carry; 0, which means unknown, for one that it cannot."""
+    return value if value is not None and 0 < value <= _LATEST else 0
+
+
+def _unusual(value: float) -> str:
+    """Return what JSON has for numbers that it does not have, by the rules of Protobuf's JSON mapping."""
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _json(value: Any) -> str:
+    try:
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    except (UnicodeEncodeError, TypeError, OverflowError, RecursionError):
+        return str(type(value).__name__)

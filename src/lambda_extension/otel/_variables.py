@@ -1,0 +1,214 @@
+"""OpenTelemetry's environment variables, as far as they say something about exporting; arguments win over them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final, get_args
+from urllib.parse import unquote, urlsplit
+
+import attrs
+
+from lambda_extension._budget import EXPORT_LIMIT
+from lambda_extension.otel._encoders import Protocol, Signal
+from lambda_extension.otel._metrics import Temporality
+
+logger = logging.getLogger("lambda_extension.otel")
+
+# https://opentelemetry.io/docs/specs/otel/protocol/exporter/ and .../otel/configuration/sdk-environment-variables/
+_DEFAULT_ENDPOINT: Final = "http://localhost:4318"
+_SAMPLERS: Final = {
+    "always_on": "always",
+    "parentbased_always_on": "respect",
+    "always_off": "never",
+    "parentbased_always_off": "respect",
+}
+
+
+@attrs.frozen(kw_only=True)
+class SignalSettings:
+    """Where a signal goes, and how.
+
+    Attributes:
+        exporter: `otlp`, `console` or `none`.
+        url: The whole URL that requests are posted to.
+        headers: Headers of requests; their values may be secrets.
+        timeout: Seconds that a request may take.
+        compression: `gzip`, or None.
+        protocol: `http/json` or `http/protobuf`.
+    """
+
+    exporter: str
+    url: str
+    headers: Mapping[str, str] = attrs.field(repr=lambda headers: f"<{len(headers)}>")
+    timeout: float
+    compression: str | None
+    protocol: Protocol
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What the variables say of all signals.
+
+    Attributes:
+        disabled: Whether nothing is to be exported.
+        service_name: The service's name, if there is one.
+        resource: Attributes of the resource.
+        temporality: How metrics count.
+        sampler: `respect`, `always` or `never`.
+        value_limit: Characters that an attribute's text may have; None for no limit.
+    """
+
+    disabled: bool
+    service_name: str | None
+    resource: Mapping[str, str]
+    temporality: Temporality
+    sampler: str
+    value_limit: int | None
+
+
+def settings_of(variables: Mapping[str, str]) -> Settings:
+    """Read what concerns all signals.
+
+    Raises:
+        ValueError: A variable has a value that makes no sense; the message names it.
+    """
+    temporality = _get(variables, "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta").lower()
+    sampler = _get(variables, "OTEL_TRACES_SAMPLER", "parentbased_always_on").lower()
+    if sampler not in _SAMPLERS:
+        logger.warning("OTEL_TRACES_SAMPLER=%s is not supported: what X-Ray has sampled is exported", sampler)
+    limit = _get(variables, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "")
+    return Settings(
+        disabled=_get(variables, "OTEL_SDK_DISABLED", "").lower() == "true",
+        service_name=_get(variables, "OTEL_SERVICE_NAME", "") or None,
+        resource=_pairs("OTEL_RESOURCE_ATTRIBUTES", _get(variables, "OTEL_RESOURCE_ATTRIBUTES", "")),
+        temporality="cumulative" if temporality == "cumulative" else "delta",
+        sampler=_SAMPLERS.get(sampler, "respect"),
+        value_limit=int(_number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit)) if limit else None,
+    )
+
+
+def signal_settings(
+    signal: Signal,
+    variables: Mapping[str, str],
+    *,
+    endpoint: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float | None = None,
+    compression: Any = "unset",
+    protocol: Protocol | None = None,
+) -> SignalSettings:
+    """Read what concerns one signal: its own variables, then those of all signals; arguments win over both.
+
+    Args:
+        signal: The signal.
+        variables: The environment.
+        endpoint: Base URL, to which the signal's path is added.
+        headers: Headers of requests.
+        timeout: Seconds that a request may take.
+        compression: `gzip` or None.
+        protocol: The protocol.
+
+    Raises:
+        ValueError: A variable or an argument has a value that makes no sense; the message names it.
+    """
+    own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_"
+
+    def find(name: str) -> tuple[str, str]:
+        for variable in (own + name, f"OTEL_EXPORTER_OTLP_{name}"):
+            if value := _get(variables, variable, ""):
+                return variable, value
+        return f"OTEL_EXPORTER_OTLP_{name}", ""
+
+    name, text = find("TIMEOUT")
+    # In milliseconds, by the specification; some SDKs take them for seconds.
+    seconds = timeout if timeout is not None else _number(name, text) / 1000 if text else EXPORT_LIMIT
+    name, text = find("HEADERS")
+    return SignalSettings(
+        exporter=_exporter(signal, variables),
+        url=_url(signal, variables, endpoint),
+        headers=_pairs(name, text) if headers is None else headers,
+        timeout=seconds,
+        compression=_compression(*find("COMPRESSION"), compression),
+        protocol=_protocol(*find("PROTOCOL"), protocol),
+    )
+
+
+def _get(variables: Mapping[str, str], name: str, default: str) -> str:
+    """Return a variable; an empty one counts as absent, by the specification."""
+    return variables.get(name, "").strip() or default
+
+
+def _exporter(signal: Signal, variables: Mapping[str, str]) -> str:
+    name = f"OTEL_{signal.upper()}_EXPORTER"
+    exporter = _get(variables, name, "otlp").lower()
+    if exporter not in {"otlp", "console", "none"}:
+        msg = f"{name}={exporter!r} is not supported: it is otlp, console or none"
+        raise ValueError(msg)
+    return exporter
+
+
+def _url(signal: Signal, variables: Mapping[str, str], endpoint: str | None) -> str:
+    name = f"OTEL_EXPORTER_OTLP_{signal.upper()}_ENDPOINT"
+    whole = "" if endpoint is not None else _get(variables, name, "")
+    if not whole:
+        name = "endpoint" if endpoint is not None else "OTEL_EXPORTER_OTLP_ENDPOINT"
+        base = endpoint if endpoint is not None else _get(variables, name, _DEFAULT_ENDPOINT)
+        whole = f"{base.rstrip('/')}/v1/{signal}"
+    parts = urlsplit(whole)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = f"{name} must be a URL such as {_DEFAULT_ENDPOINT}, not {_redacted(whole)!r}"
+        raise ValueError(msg)
+    return whole
+
+
+def _redacted(url: str) -> str:
+    """Return a URL without what may be a secret in it."""
+    head, at, tail = url.partition("@")
+    return (f"{head.partition('//')[0]}//…@{tail}" if at else url).partition("?")[0]
+
+
+def _compression(name: str, text: str, argument: Any) -> str | None:
+    value = text.lower() if argument == "unset" else argument
+    if value in {None, "none"}:
+        return None
+    if value in {"", "gzip"}:
+        return "gzip"
+    msg = f"{name if argument == 'unset' else 'compression'} must be gzip or none, not {value!r}"
+    raise ValueError(msg)
+
+
+def _protocol(name: str, text: str, argument: Protocol | None) -> Protocol:
+    value = argument or text or "http/json"
+    if value == "grpc":
+        msg = f"{name}=grpc is not supported: set it to http/protobuf, and the endpoint's port to 4318"
+        raise ValueError(msg)
+    for known in get_args(Protocol):
+        if value == known:
+            found: Protocol = known
+            return found
+    msg = f"{name if argument is None else 'protocol'} must be http/json or http/protobuf, not {value!r}"
+    raise ValueError(msg)
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        msg = f"{name} must be a number of at least 0, not {text!r}"
+        raise ValueError(msg)
+    return value
+
+
+def _pairs(name: str, text: str) -> dict[str, str]:
+    """Read `key=value` pairs as W3C's baggage has them. A pair that is none is named without its value."""
+    found = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            msg = f"{name} has a part that is not of the form key=value"
+            raise ValueError(msg)
+        found[key.strip()] = unquote(value.strip())
+    return found
