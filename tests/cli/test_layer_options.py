@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -135,3 +136,24 @@ def test_an_extension_that_leads_nowhere_is_said_to_without_a_traceback(tmp_path
     result = lambda_extension("simulate", "--layer", str(tmp_path / "layer"))
     assert result.exit_code == 1
     assert "x: error: It cannot be started" in " ".join(result.stdout.split())
+
+
+def test_an_interpreter_of_lambda_s_image_has_a_stand_in(tmp_path: Path) -> None:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    does = "print(sys.flags.isolated, os.path.basename(sys.executable), flush=True)"
+    write(tmp_path / "layer/extensions/x", f"#!/var/lang/bin/python{version} -IS" + extension_that(does))
+    result = lambda_extension("simulate", "--layer", str(tmp_path / "layer"))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("[x] 1 python") == 4
+    checks = json.loads(lambda_extension("doctor", str(tmp_path / "layer"), "--json").stdout)["checks"]
+    assert {check["name"] for check in checks if check["verdict"] != "pass"} == {"imports"}  # -I is deaf to variables
+
+
+@pytest.mark.parametrize("line", ["#!/var/lang/bin/python9.9", "#!/var/lang/bin/python9.9 -I"])
+def test_an_interpreter_that_is_nowhere_here_is_no_fault_of_the_layer(tmp_path: Path, line: str) -> None:
+    path = Path(write(tmp_path / "layer/extensions/x", line + extension_that("pass")))
+    result = lambda_extension("doctor", str(tmp_path / "layer"))
+    assert result.exit_code == 0, result.output
+    assert "skip x, registers and asks for next in time: the interpreter that" in " ".join(result.stdout.split())
+    path.chmod(0o644)
+    assert "skip" not in lambda_extension("doctor", str(tmp_path / "layer")).stdout

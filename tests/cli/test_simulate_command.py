@@ -9,6 +9,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import click
 import pytest
 from command_kit import STREAM, extension_that, lambda_extension, write
 
@@ -500,3 +501,11 @@ def test_the_line_for_hosts_is_named_where_the_sandbox_does_not_resolve(
     said = " ".join(lambda_extension("simulate", path).stderr.split())
     assert "notice: sandbox.localdomain does not resolve here" in said
     assert "until /etc/hosts has this line: 127.0.0." in said
+
+
+def test_a_message_of_several_lines_is_shown_in_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise click.ClickException("first\nsecond")
+
+    monkeypatch.setattr("lambda_extension.cli._commands.environment_of", fail)
+    assert lambda_extension("simulate", STREAM).stderr == "error: first\nsecond\n"

@@ -107,7 +107,10 @@ def _complain(error: click.ClickException) -> None:
     context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None:
         terminal.paragraph((f"{context.get_usage()} ({context.command_path} --help says more)", "dim"))
-    terminal.paragraph(("error:", "bold red"), (error.format_message(), ""))
+    first, *others = error.format_message().splitlines()
+    terminal.paragraph(("error:", "bold red"), (first, ""))
+    for line in others:
+        terminal.paragraph((line, ""))
 
 
 @click.group(cls=_Commands, context_settings={"max_content_width": 120})
@@ -254,7 +257,7 @@ def _setup(
             raise click.BadParameter(msg, param_hint="--handler")
     environment = environment_of(variables, env_files)
     from lambda_extension.cli._layers import laid_out, specs_of
-    from lambda_extension.cli._setup import Setup, command_of
+    from lambda_extension.cli._setup import Setup, command_of, search_path
     from lambda_extension.simulator import ExtensionSpec
 
     with ExitStack() as stack:
@@ -262,7 +265,7 @@ def _setup(
             root = stack.enter_context(laid_out(layers))
         own = [ExtensionSpec(command_of(path.absolute()), name=path.name) for path in extensions]
         setup = Setup(
-            extensions=[*own, *specs_of(root), *attached],
+            extensions=[*own, *specs_of(root, search_path()), *attached],
             function=function,
             handler=handler,
             environment=environment,

@@ -14,10 +14,13 @@ from typing import Final
 
 from lambda_extension.simulator import ExtensionSpec
 
-__all__ = ["LayerError", "extension_files", "laid_out", "specs_of", "unpack"]
+__all__ = ["LayerError", "extension_files", "lacks_interpreter", "laid_out", "specs_of", "stand_in", "unpack"]
 
 # Four times what Lambda takes: enough to say what is wrong with a layer, too little to fill a disk.
 _MOST_BYTES: Final = 1024**3
+# Where Lambda's images have their interpreters.
+_IMAGE: Final = "/var/lang/bin/"
+_LONGEST_LINE: Final = 255
 
 
 class LayerError(Exception):
@@ -73,9 +76,44 @@ def extension_files(root: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.is_dir()) if folder.is_dir() else []
 
 
-def specs_of(root: Path) -> list[ExtensionSpec]:
-    """Return the extensions of what lies in `root`, each run as Lambda does: by itself alone."""
-    return [ExtensionSpec([str(path)], name=path.name) for path in extension_files(root)]
+def specs_of(root: Path, search_path: str) -> list[ExtensionSpec]:
+    """Return the extensions of what lies in `root`, each run as Lambda does: by itself alone.
+
+    Args:
+        root: What is /opt.
+        search_path: Where to look for an interpreter of Lambda's image that this machine does not have.
+    """
+    return [ExtensionSpec(stand_in(path, search_path) or [str(path)], name=path.name) for path in extension_files(root)]
+
+
+def lacks_interpreter(path: Path) -> bool:
+    """Tell whether a file's first line names an interpreter of Lambda's image, and this is no such image."""
+    interpreter, _ = _first_line(path)
+    return interpreter.startswith(_IMAGE) and not Path(interpreter).exists()
+
+
+def stand_in(path: Path, search_path: str) -> list[str] | None:
+    """Return the command line that runs a file on what this machine has in place of an interpreter of Lambda's image.
+
+    None where that is not needed, or where there is none of that name and version, or where the file could not be
+    started on Lambda either.
+    """
+    if not os.access(path, os.X_OK) or not lacks_interpreter(path):
+        return None
+    interpreter, argument = _first_line(path)
+    found = shutil.which(Path(interpreter).name, path=search_path)
+    # Linux hands on all that follows as one argument.
+    return None if found is None else [found, *([argument] if argument else []), str(path)]
+
+
+def _first_line(path: Path) -> tuple[str, str]:
+    """Return the interpreter that a file's first line names, and the argument; empty where it names none."""
+    if not path.is_file():
+        return "", ""
+    with path.open("rb") as file:
+        line = file.readline(_LONGEST_LINE).decode(errors="replace")
+    interpreter, _, argument = line.removeprefix("#!").strip().partition(" ") if line.startswith("#!") else ("", "", "")
+    return interpreter, argument.strip()
 
 
 @contextmanager

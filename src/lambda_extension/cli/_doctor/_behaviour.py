@@ -93,7 +93,7 @@ def _registers(name: str, life: Life) -> Check:
 def _imports(name: str, life: Life) -> Check:
     found = [match for line in life.imports if (match := _IMPORT_TIME.match(line))]
     if not found:
-        return Check("imports", "skip", "not a Python program", name)
+        return Check("imports", "skip", "not a Python program, or one that is deaf to variables (python -I)", name)
     # One space of indentation is an import of the program itself; deeper ones are parts of those.
     outermost = [(int(match[2]) / 1000, match[4]) for match in found if len(match[3]) == 1]
     total = sum(int(match[1]) for match in found) / 1000

@@ -10,7 +10,7 @@ from lambda_extension.cli._doctor._check import Check
 from lambda_extension.cli._doctor._file import can_start, check_file
 from lambda_extension.cli._doctor._layer import check_layer
 from lambda_extension.cli._doctor._observe import bare_python, observe
-from lambda_extension.cli._layers import extension_files, laid_out, specs_of
+from lambda_extension.cli._layers import extension_files, lacks_interpreter, laid_out, specs_of, stand_in
 from lambda_extension.cli._setup import command_of, search_path
 from lambda_extension.simulator import ExtensionSpec
 
@@ -55,8 +55,14 @@ async def _examine_layer(layer: Path, report: Report) -> None:
         for file in files:
             for check in check_file(file):
                 report(check)
-        if files and all(map(can_start, files)):
-            await _observe(specs_of(root), {"PATH": path}, root, report)
+        if not files or not all(map(can_start, files)):
+            return
+        lacking = [file for file in files if lacks_interpreter(file) and stand_in(file, path) is None]
+        for file in lacking:
+            reason = "the interpreter that its first line names is not here, nor in PATH: with that, it can be run"
+            report(Check("registers and asks for next in time", "skip", reason, file.name))
+        if not lacking:
+            await _observe(specs_of(root, path), {"PATH": path}, root, report)
 
 
 async def _observe(
