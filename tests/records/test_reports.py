@@ -46,6 +46,8 @@ def test_a_report_has_everything_that_the_platform_tells() -> None:
         ),
     )
     assert msgspec.json.decode(found.encode()) == {
+        "source": "report",
+        "type": "report",
         "timestamp": at(260),
         "status": "success",
         "outcome": "success",

@@ -1,9 +1,8 @@
-"""The example sinks against what they are for: moto's server, a server that is strict about Loki's format."""
+"""The examples as extensions, against moto's server and one that is strict about Loki's format."""
 
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import json
 import re
 import sys
@@ -12,20 +11,16 @@ from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
 import anyio
 import boto3
 import pytest
-from botocore.stub import Stubber
 from moto.server import ThreadedMotoServer
 
 from lambda_extension import Registration
-from lambda_extension.delivery import Batching, Delivery, HTTPSink, Payload, SinkError
 from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
-from lambda_extension.telemetry import FunctionLog, PlatformStart, StartRecord, UnknownEvent
 
 SINKS = Path(__file__).parents[2] / "examples/sinks"
 REGISTRATION = Registration(extension_id="1", extension_name="test", function_name="f", function_version="1")
@@ -39,47 +34,6 @@ anyio.run = functools.partial(anyio.run, backend=sys.argv[1])
 sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-
-
-def example(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(f"example_sink_{name}", SINKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-firehose, loki, s3 = example("firehose"), example("loki"), example("s3")
-
-
-def logs(*records: str) -> list[FunctionLog]:
-    return [FunctionLog(time=TIME, record=record) for record in records]
-
-
-def lines(count: int) -> list[str]:
-    return [f"order {number} accepted" for number in range(count)]
-
-
-def payload(*records: str, encoder: Any, payload_id: str = "batch-1") -> Payload:
-    body = encoder.join([encoder.encode_event(event) for event in logs(*records)])
-    if encoder.compression == "gzip":
-        body = gzip.compress(body)
-    return Payload(
-        id=payload_id,
-        body=body,
-        items=len(records),
-        content_type=encoder.content_type,
-        content_encoding=encoder.compression,
-    )
-
-
-async def deliver(sink: Any, records: list[str], **settings: Any) -> Delivery:
-    delivery = Delivery(sink, spill=None, **settings)
-    await delivery.init(REGISTRATION)
-    await delivery.process(logs(*records))
-    await delivery.flush()
-    return delivery
 
 
 async def run_as_extension(script: Path, environment: dict[str, str], anyio_backend: Any) -> list[str]:
@@ -108,7 +62,7 @@ async def run_as_extension(script: Path, environment: dict[str, str], anyio_back
 
 def function_lines(documents: list[bytes]) -> Counter[str]:
     events = [json.loads(line) for document in documents for line in document.splitlines()]
-    return Counter(str(event["record"]) for event in events if event["type"] == "function")
+    return Counter(str(event["body"]) for event in events if event["type"] == "function")
 
 
 class AWS:
@@ -157,19 +111,8 @@ def aws(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> AWS:
     return AWS(moto_endpoint)
 
 
-class Stubbed:
-    """A sink's client with answers, which checks each call's parameters; a call more than answers fails."""
-
-    def __init__(self, sink: Any, service: str) -> None:
-        self.client = sink.client = boto3.client(
-            service, region_name="us-east-1", aws_access_key_id="k", aws_secret_access_key="s"
-        )
-        self.calls = Stubber(self.client)
-        self.calls.activate()
-
-
 async def test_the_sink_of_the_documentation_takes_each_line_once(anyio_backend: Any, tmp_path: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (SINKS.parents[1] / "docs/sinks.md").read_text(), re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", (SINKS.parents[1] / "docs/sinks.md").read_text(), re.DOTALL)
     script = tmp_path / "documented.py"
     taken = tmp_path / "taken"
     # Into a file, which the log lines of the extension itself do not get into.
@@ -180,112 +123,11 @@ async def test_the_sink_of_the_documentation_takes_each_line_once(anyio_backend:
     assert Counter(event["record"] for event in events) == Counter(expected)
 
 
-# Firehose
-
-
-def put(stub: Stubbed, records: list[bytes], refused: tuple[int, ...] = ()) -> None:
-    results = [
-        {"ErrorCode": "ServiceUnavailableException", "ErrorMessage": "Slow down."} if place in refused else {}
-        for place in range(len(records))
-    ]
-    stub.calls.add_response(
-        "put_record_batch",
-        {
-            "FailedPutCount": len(refused),
-            "RequestResponses": [result or {"RecordId": f"record-{place}"} for place, result in enumerate(results)],
-        },
-        {"DeliveryStreamName": "stream", "Records": [{"Data": record} for record in records]},
-    )
-
-
 async def test_firehose_as_an_extension_delivers_each_line_once(aws: AWS, anyio_backend: Any) -> None:
     aws.create_stream()
     environment = {"DELIVERY_STREAM": aws.stream, "AWS_ENDPOINT_URL": aws.endpoint}
     expected = await run_as_extension(SINKS / "firehose.py", environment, anyio_backend)
     assert function_lines(list(aws.objects().values())) == Counter(expected)
-
-
-async def test_firehose_sends_more_than_500_records_in_several_calls(aws: AWS) -> None:
-    aws.create_stream()
-    delivery = await deliver(firehose.Firehose(aws.stream), lines(1201))
-    assert delivery.statistics().delivered == 1201
-    documents = list(aws.objects().values())
-    assert sorted(len(document.splitlines()) for document in documents) == [201, 500, 500]
-    assert function_lines(documents) == Counter(lines(1201))
-
-
-async def test_firehose_keeps_each_call_below_4_mib(aws: AWS) -> None:
-    aws.create_stream()
-    big = [f"{number}{'x' * 900_000}" for number in range(6)]
-    delivery = await deliver(firehose.Firehose(aws.stream), big, batching=Batching(max_bytes=16 * 1024 * 1024))
-    assert delivery.statistics().delivered == 6
-    documents = list(aws.objects().values())
-    assert sorted(len(document.splitlines()) for document in documents) == [2, 4]
-    assert function_lines(documents) == Counter(big)
-
-
-async def test_firehose_leaves_out_an_event_longer_than_a_record(aws: AWS) -> None:
-    aws.create_stream()
-    delivery = await deliver(firehose.Firehose(aws.stream), ["short", "x" * 1000 * 1024])
-    assert delivery.statistics().delivered == 1
-    assert function_lines(list(aws.objects().values())) == Counter(["short"])
-
-
-async def test_firehose_sends_again_only_the_records_that_were_refused() -> None:
-    sink = firehose.Firehose("stream")
-    batch = payload(*lines(4), encoder=sink.encoder)
-    a, b, c, d = batch.body.splitlines(keepends=True)
-    stub = Stubbed(sink, "firehose")
-    put(stub, [a, b, c, d], refused=(1, 3))
-    put(stub, [b, d], refused=(0,))
-    put(stub, [b])
-    await sink.send(batch)
-    stub.calls.assert_no_pending_responses()
-
-
-async def test_firehose_gives_up_on_records_refused_again_and_goes_on_with_them_later() -> None:
-    sink = firehose.Firehose("stream")
-    batch = payload(*lines(3), encoder=sink.encoder)
-    a, b, c = batch.body.splitlines(keepends=True)
-    stub = Stubbed(sink, "firehose")
-    put(stub, [a, b, c], refused=(2,))
-    put(stub, [c], refused=(0,))
-    put(stub, [c], refused=(0,))
-    with pytest.raises(SinkError, match=r"refused 1 of 3 records: ServiceUnavailableException") as caught:
-        await sink.send(batch)
-    assert caught.value.retryable
-    put(stub, [c])
-    await sink.send(batch)
-    other = payload("another", encoder=sink.encoder, payload_id="batch-2")
-    put(stub, [other.body])
-    await sink.send(other)
-    stub.calls.assert_no_pending_responses()
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "retryable"),
-    [
-        ("ServiceUnavailableException", 503, True),
-        ("ThrottlingException", 400, True),
-        ("InternalFailure", 500, True),
-        ("AccessDeniedException", 400, False),
-        ("ResourceNotFoundException", 400, False),
-    ],
-)
-async def test_firehose_says_whether_to_try_again(code: str, status: int, retryable: bool) -> None:
-    sink = firehose.Firehose("stream")
-    Stubbed(sink, "firehose").calls.add_client_error("put_record_batch", code, "because", status)
-    with pytest.raises(SinkError, match="because") as caught:
-        await sink.send(payload("line", encoder=sink.encoder))
-    assert (caught.value.retryable, caught.value.keep) == (retryable, True)
-
-
-async def test_firehose_without_its_stream_keeps_everything(aws: AWS) -> None:
-    delivery = await deliver(firehose.Firehose("missing"), lines(3))
-    assert delivery.statistics().buffered == 3
-
-
-# S3
 
 
 async def test_s3_as_an_extension_delivers_each_line_once(aws: AWS, anyio_backend: Any) -> None:
@@ -294,97 +136,6 @@ async def test_s3_as_an_extension_delivers_each_line_once(aws: AWS, anyio_backen
     objects = aws.objects()
     assert all(re.fullmatch(r"logs/\d{4}/\d\d/\d\d/[0-9a-f]{32}\.ndjson\.gz", key) for key in objects)
     assert function_lines([gzip.decompress(body) for body in objects.values()]) == Counter(expected)
-
-
-async def test_s3_overwrites_a_batch_that_is_sent_again(aws: AWS) -> None:
-    sink = s3.S3(aws.bucket, "f")
-    await sink.open()
-    batch = payload(*lines(3), encoder=sink.encoder)
-    await sink.send(batch)
-    await sink.send(batch)
-    objects = aws.objects()
-    assert list(objects) == ["f/2026/03/01/batch-1.ndjson.gz"]
-    assert function_lines([gzip.decompress(body) for body in objects.values()]) == Counter(lines(3))
-    head = aws.s3.head_object(Bucket=aws.bucket, Key="f/2026/03/01/batch-1.ndjson.gz")
-    assert (head["ContentType"], head["ContentEncoding"]) == ("application/x-ndjson", "gzip")
-
-
-async def test_s3_stores_events_without_a_time_as_undated(aws: AWS) -> None:
-    sink = s3.S3(aws.bucket, "f")
-    await sink.open()
-    body = sink.encoder.join([sink.encoder.encode_event(UnknownEvent(raw=b'{"type":"new"}'))])
-    await sink.send(
-        Payload(id="a", body=gzip.compress(body), items=1, content_type="application/x-ndjson", content_encoding="gzip")
-    )
-    assert list(aws.objects()) == ["f/undated/a.ndjson.gz"]
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "retryable"),
-    [
-        ("SlowDown", 503, True),
-        ("InternalError", 500, True),
-        ("RequestTimeout", 400, True),
-        ("OperationAborted", 409, True),
-        ("AccessDenied", 403, False),
-        ("NoSuchBucket", 404, False),
-    ],
-)
-async def test_s3_says_whether_to_try_again(code: str, status: int, retryable: bool) -> None:
-    sink = s3.S3("bucket", "f")
-    Stubbed(sink, "s3").calls.add_client_error("put_object", code, "because", status)
-    with pytest.raises(SinkError, match="because") as caught:
-        await sink.send(payload("line", encoder=sink.encoder))
-    assert (caught.value.retryable, caught.value.keep) == (retryable, True)
-
-
-@pytest.mark.parametrize("name", ["firehose", "s3"])
-async def test_a_connection_that_broke_is_tried_again_at_once_by_the_library_alone(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Hangup(BaseHTTPRequestHandler):
-        def parse_request(self) -> bool:
-            requests.append(self.client_address)
-            self.close_connection = True
-            return False
-
-    requests: list[object] = []
-    with serving(Hangup) as url:
-        for variable, text in {**KEYS, "AWS_ENDPOINT_URL": url}.items():
-            monkeypatch.setenv(variable, text)
-        sink = firehose.Firehose("stream") if name == "firehose" else s3.S3("bucket", "f")
-        await sink.open()
-        with pytest.raises(ConnectionResetError):
-            await sink.send(payload("line", encoder=sink.encoder))
-    assert len(requests) == 1
-
-
-@pytest.mark.parametrize("name", ["firehose", "s3"])
-async def test_a_send_whose_time_is_over_does_not_wait_for_its_thread(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Hang(BaseHTTPRequestHandler):
-        def parse_request(self) -> bool:
-            self.close_connection = True
-            released.wait(10)
-            return False
-
-    released = threading.Event()
-    with serving(Hang) as url:
-        for variable, text in {**KEYS, "AWS_ENDPOINT_URL": url}.items():
-            monkeypatch.setenv(variable, text)
-        sink = firehose.Firehose("stream") if name == "firehose" else s3.S3("bucket", "f")
-        await sink.open()
-        began = anyio.current_time()
-        with anyio.move_on_after(0.2) as scope:
-            await sink.send(payload("line", encoder=sink.encoder))
-        took = anyio.current_time() - began
-        released.set()
-    assert scope.cancelled_caught
-    assert took < 3
-
-
-# Loki
 
 
 class Loki:
@@ -422,13 +173,14 @@ class Loki:
         for stream in push["streams"]:
             assert set(stream) == {"stream", "values"}
             labels = stream["stream"]
-            assert set(labels) == {"function", "type"}
+            assert set(labels) == {"function", "source"}
             assert all(isinstance(text, str) and text for text in labels.values())
             assert stream["values"]
-            for moment, line in stream["values"]:
+            for moment, line, metadata in stream["values"]:
                 assert re.fullmatch(r"[0-9]{19}", moment)
                 assert isinstance(line, str)
-                self.entries[labels["function"], labels["type"], int(moment), line] += 1
+                assert all(isinstance(text, str) for text in metadata.values())
+                self.entries[labels["function"], metadata["type"], int(moment), line] += 1
 
     def lines(self, event_type: str) -> Counter[str]:
         counts: Counter[str] = Counter()
@@ -465,39 +217,3 @@ async def test_loki_as_an_extension_delivers_each_line_once(anyio_backend: Any) 
     assert there.lines("function") == Counter(expected)
     assert there.lines("platform.runtimeDone").total() == 5
     assert set(there.authorizations) == {"Bearer token"}
-
-
-async def test_loki_keeps_equal_lines_of_one_millisecond_apart_and_in_order() -> None:
-    there = Loki()
-    with serving(there.handler) as url:
-        encoder = loki.LokiPush(function="f")
-        async with HTTPSink(f"{url}/loki/api/v1/push", encoder=encoder) as sink:
-            await deliver(sink, ["same", "same", "last"])
-    assert there.refusals == []
-    assert set(there.entries.values()) == {1}
-    entries = sorted((moment, line) for _, _, moment, line in there.entries)
-    assert [line for _, line in entries] == ["same", "same", "last"]
-    assert {moment // 1_000_000 for moment, _ in entries} == {1772409599123}
-
-
-async def test_loki_gets_the_json_of_what_is_no_text() -> None:
-    there = Loki()
-    with serving(there.handler) as url:
-        async with HTTPSink(f"{url}/loki/api/v1/push", encoder=loki.LokiPush(function="f")) as sink:
-            delivery = await deliver(sink, [])
-            await delivery.process(
-                [
-                    FunctionLog(time=TIME, record={"level": "INFO", "message": "order"}),
-                    PlatformStart(time=TIME, record=StartRecord(request_id="r")),
-                    UnknownEvent(raw=b'{"type":"platform.new"}', type="platform.new"),
-                    UnknownEvent(raw=b"[]"),
-                ]
-            )
-            await delivery.flush()
-    assert there.refusals == []
-    assert sorted((kind, line) for _, kind, _, line in there.entries) == [
-        ("function", '{"level":"INFO","message":"order"}'),
-        ("platform.new", '{"type":"platform.new"}'),
-        ("platform.start", '{"requestId":"r"}'),
-        ("unknown", "[]"),
-    ]

@@ -132,7 +132,7 @@ class InvocationReport(_Report, frozen=True, kw_only=True, gc=False):
     def encode(self) -> bytes:
         """Return the report as one flat JSON object; what is unknown is left out."""
         own = _Report(**{name: getattr(self, name) for name in _Report.__struct_fields__})
-        return spliced(own, self.context)
+        return b'{"source":"report","type":"report",' + spliced(own, self.context)[1:]
 
 
 @attrs.define(eq=False)

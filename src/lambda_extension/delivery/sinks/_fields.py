@@ -28,7 +28,7 @@ def fields_of(record: Record) -> dict[str, Any]:
     if isinstance(record, InvocationReport):
         fields: dict[str, Any] = msgspec.json.decode(record.encode())
         del fields["timestamp"]
-        return {"source": record.source, "type": record.type, **fields}
+        return fields
     return {
         "source": record.source,
         "type": record.type,
