@@ -212,8 +212,9 @@ async def test_a_tcp_connection_that_breaks_is_opened_again() -> None:
             tasks.start_soon(listener.serve, take)
             await raw.register("fragile", "INVOKE", "SHUTDOWN")
             await raw.subscribe("telemetry", destination={"protocol": "TCP", "port": port})
-            while (await raw.next())["eventType"] == "INVOKE":  # noqa: ASYNC110 - work, not waiting
-                await anyio.sleep(0.1)
+            while (await raw.next())["eventType"] == "INVOKE":
+                tried = len(lambda_.record.find("delivery"))
+                await lambda_.wait_for(lambda record, tried=tried: len(record.find("delivery")) > tried)  # type: ignore[misc]
             tasks.cancel_scope.cancel()
 
     async with Simulator([fragile], ScriptedFunction(log_lines=["one"])) as lambda_:
@@ -316,7 +317,8 @@ async def test_a_slow_receiver_loses_events_and_the_counts_add_up() -> None:
                 body += message.get("body", b"")
                 if not message.get("more_body"):
                     break
-            await anyio.sleep(0.15)
+            # The first batch is answered once all that it kept waiting has been written.
+            await lambda_.wait_for(lambda record: record.counts["event", "function"] >= count)
             received.extend(json.loads(body))
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
@@ -360,8 +362,8 @@ async def test_a_receiver_that_refuses_is_tried_again_and_then_said_to_have_lost
         async with raw.http:
             await raw.register("deaf", "INVOKE", "SHUTDOWN")
             await raw.subscribe("telemetry", destination=destination)
-            while (await raw.next())["eventType"] == "INVOKE":  # noqa: ASYNC110 - work, not waiting
-                await anyio.sleep(0.2)
+            while (await raw.next())["eventType"] == "INVOKE":
+                await lambda_.wait_for(lambda record: record.counts["event", "platform.logsDropped"] > 0)
 
     seen: list[TelemetryEvent] = []
     delivery = DeliverySettings(retries=2, backoff=0.001)

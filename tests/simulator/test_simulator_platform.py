@@ -27,6 +27,8 @@ from lambda_extension.simulator import (
     ScriptedFunction,
     Simulator,
 )
+from lambda_extension.simulator._apis._routes import Routes
+from lambda_extension.simulator._platform._listeners import listeners
 
 BOOTSTRAP = """
 import http.client, json, os
@@ -474,9 +476,24 @@ async def test_bytes_are_a_payload_as_they_are() -> None:
     assert result.payload == {"a": 1}
 
 
-async def test_the_apis_listen_on_loopback_alone(tmp_path: Path) -> None:
-    from lambda_extension.simulator._platform._listeners import listeners
+async def test_a_call_whose_caller_leaves_half_way_is_answered_all_the_same() -> None:
+    sent: list[Any] = []
 
+    async def receive() -> Any:
+        return messages.pop()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async with Simulator() as lambda_:
+        await lambda_.ready()
+        messages = [{"type": "http.disconnect"}, {"type": "http.request", "body": b"{", "more_body": True}]
+        scope = {"type": "http", "method": "POST", "path": f"{API}/register", "headers": []}
+        await Routes(lambda_._platform)(scope, receive, send)
+    assert sent[0]["status"] == 403
+
+
+async def test_the_apis_listen_on_loopback_alone(tmp_path: Path) -> None:
     async with Simulator([script(tmp_path / "x", NOTING)], environment={"OUT": str(tmp_path / "out")}) as lambda_:
         await lambda_.ready()
         port = int(lambda_.api.rpartition(":")[2])

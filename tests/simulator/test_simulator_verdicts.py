@@ -155,6 +155,20 @@ async def test_a_listener_on_sandbox_localdomain_is_right(listener_of: Any, tmp_
     assert (tmp_path / "out").exists()
 
 
+@needs_namespaces
+async def test_an_extension_of_this_process_is_reached_where_it_listens() -> None:
+    seen: list[Any] = []
+
+    async def elsewhere(calls: Calls) -> None:
+        await calls.register("SHUTDOWN")
+        async with listening(collecting(seen), host="127.0.0.3") as port:
+            await calls.subscribe(port)
+            await calls.until_shutdown()
+
+    assert rules(await run(calling("elsewhere", elsewhere))) == []
+    assert "platform.report" in [event["type"] for event in seen]
+
+
 async def test_port_9001_is_the_platform_s() -> None:
     async def wrong(calls: Calls) -> None:
         await calls.register("SHUTDOWN")

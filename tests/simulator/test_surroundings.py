@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -39,8 +40,6 @@ print(json.dumps({
 
 async def looked(path: Path, **settings: object) -> dict[str, object]:
     """Start an extension twice in one simulation, the second time after a reset, and return what it last saw."""
-    import json
-
     async with Simulator([path], **settings) as lambda_:  # type: ignore[arg-type]
         await lambda_.invoke()
     lines = [entry.detail["text"] for entry in lambda_.record.find("output", who=path.name)]
@@ -217,12 +216,20 @@ def test_the_line_to_add(monkeypatch: pytest.MonkeyPatch) -> None:
 @needs_namespaces
 @pytest.mark.skipif(os.getuid() != 0 or shutil.which("setpriv") is None, reason="only root can be somebody else")
 def test_users_who_are_not_root_have_a_namespace_too() -> None:
-    """The program that holds it, run by another user: it is what makes the difference."""
+    """The programs that make and enter it, run by another user, who stays who he is."""
     python = shutil.which("python3", path="/usr/bin:/bin")
     if python is None:
         pytest.skip("no Python that another user may run")
     holder = _surroundings._HOLDER.read_text()
-    order = '{"user": true, "cwd": "/", "mounts": [["/var", "/tmp"]]}'
-    command = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python, "-I", "-S", "-c", holder, order]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, stdin=subprocess.DEVNULL)
-    assert (done.stdout, done.stderr) == ("ok\n", "")
+    order = {"user": True, "cwd": "/usr", "mounts": [["/var", "/tmp"]]}
+    somebody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    command = [*somebody, python, "-I", "-S", "-c", holder, json.dumps(order)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ok\n"
+        enter = ["nsenter", f"--target={process.pid}", "--mount", "--user", "--preserve-credentials", "--wd", "--"]
+        look = ["sh", "-c", "id -u; pwd; ls -d /tmp/lib"]
+        done = subprocess.run([*somebody, *enter, *look], capture_output=True, text=True, timeout=20)
+        process.stdin.close()
+    assert done.stdout.split() == ["65534", "/usr", "/tmp/lib"]

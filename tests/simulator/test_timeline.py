@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from simulator_kit import subscriber
 
 from lambda_extension.simulator import Entry, Finding, ScriptedFunction, Simulator, Timeline
 
@@ -141,7 +142,8 @@ def test_what_a_page_or_terminal_would_obey_is_escaped() -> None:
 
 async def test_a_simulation_can_be_watched() -> None:
     timeline = Timeline()
-    async with Simulator([], ScriptedFunction(latency=0.01), watch=timeline.add) as lambda_:
+    extension = subscriber("x", [], events=("INVOKE", "SHUTDOWN"))
+    async with Simulator([extension], ScriptedFunction(latency=0.01), watch=timeline.add) as lambda_:
         await lambda_.invoke_many(2)
     names = sorted(span.name for span in timeline.spans() if span.lane == "platform")
     assert names == ["init", "invocation 1", "invocation 2", "shutdown"]

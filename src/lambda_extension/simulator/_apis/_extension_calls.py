@@ -97,10 +97,14 @@ def _judge_listener(sandbox: Sandbox, name: str, port: int) -> str:
     """Return where to deliver, and say what is wrong with who listens there."""
     if port == _API_PORT:
         sandbox.verdicts.taken_port(name)
+    found = listeners(port)
     address = sandbox.surroundings.address if sandbox.has_host_clock(name) else None
-    # Where the name does not resolve, 127.0.0.1 is what an extension has to listen on.
-    sandbox.verdicts.listens_on(name, port, listeners(port), address or LOOPBACK)
-    return address or LOOPBACK
+    if address is None:
+        # What the name means to it is not known here: 127.0.0.1 is what there is without the name.
+        others = sorted(known for known in found if known.startswith("127."))
+        address = LOOPBACK if LOOPBACK in others or not others else others[0]
+    sandbox.verdicts.listens_on(name, port, found, address)
+    return address
 
 
 async def _deliver(sandbox: Sandbox, run: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -102,7 +102,8 @@ class Platform:
         self._init_end(sandbox, common, status, took, failure)
         if status == "success":
             self.init_duration_ms = took
-            return True
+            # Who leaves the simulation during init takes the environment from under it, and nothing is left to use.
+            return not sandbox.closed
         if status == "timeout":
             sandbox.verdicts.init_timed_out(sandbox.table.extensions.values())
         self.init_error_type = sandbox.fatal

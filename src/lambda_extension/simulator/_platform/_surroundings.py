@@ -99,7 +99,7 @@ class Surroundings:
                 continue
             mounts.append((str(source), str(target)))
         hosts = self._root / "hosts"
-        known = _HOSTS.read_text(encoding="utf-8", errors="replace")
+        known = _HOSTS.read_text(encoding="utf-8", errors="replace") if _HOSTS.is_file() else ""
         hosts.write_text(f"{_SANDBOX} {' '.join(_NAMES)}\n{known}", encoding="utf-8")
         mounts.append((str(hosts), str(_HOSTS)))
         if self.opt is not None:
