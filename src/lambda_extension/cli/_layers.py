@@ -108,8 +108,6 @@ def stand_in(path: Path, search_path: str) -> list[str] | None:
 
 def _first_line(path: Path) -> tuple[str, str]:
     """Return the interpreter that a file's first line names, and the argument; empty where it names none."""
-    if not path.is_file():
-        return "", ""
     with path.open("rb") as file:
         line = file.readline(_LONGEST_LINE).decode(errors="replace")
     interpreter, _, argument = line.removeprefix("#!").strip().partition(" ") if line.startswith("#!") else ("", "", "")
