@@ -99,7 +99,7 @@ async def main(server: Any, count: int) -> dict[str, int]:
             if rng.random() < 0.5:
                 await peer.reset()
 
-    async with running(hasty, server) as run:
+    async with running(hasty, server, within=300.0) as run:
         for _ in range(count // 10):
             async with await run.connect() as kept, anyio.create_task_group() as tasks:
                 for _ in range(10):

@@ -65,7 +65,7 @@ class Peer:
 
     async def reset(self) -> None:
         """Vanish, so that the server's next write fails."""
-        with suppress(OSError):  # broken already
+        with suppress(OSError, ValueError):  # broken already; the latter of uvloop
             self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         await self.stream.aclose()
 
@@ -96,13 +96,15 @@ class Running:
 
 
 @asynccontextmanager
-async def running(app: ASGIApp, server: ServerName, *, graceful_timeout: float = 1.0) -> AsyncGenerator[Running]:
+async def running(
+    app: ASGIApp, server: ServerName, *, graceful_timeout: float = 1.0, within: float = 20.0
+) -> AsyncGenerator[Running]:
     sock = listen_on("127.0.0.1")
     run = Running(sock.getsockname()[1])
     serve = functools.partial(
         serve_app, app, sock, server=server, shutdown_trigger=run.stop.wait, graceful_timeout=graceful_timeout
     )
-    async with _running(serve, run) as started:
+    async with _running(serve, run, within) as started:
         yield started
 
 
@@ -131,13 +133,13 @@ async def running_server(server: ConnectionServer, faults: Faults) -> AsyncGener
 
 
 @asynccontextmanager
-async def _running(serve: Callable[[], Awaitable[None]], run: Running) -> AsyncGenerator[Running]:
+async def _running(serve: Callable[[], Awaitable[None]], run: Running, within: float = 20.0) -> AsyncGenerator[Running]:
     async def until_the_end() -> None:
         with run.kill:
             await serve()
         run.ended.set()
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(within):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(until_the_end)
             yield run

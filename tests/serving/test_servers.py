@@ -162,10 +162,10 @@ async def test_what_breaks_hypercorn_on_a_connection_is_counted_by_its_name(capl
 
     server = HypercornServer(echo, Faults(), Flavour)
     for _ in range(2):
-        ours, theirs = socket.socketpair()
-        with theirs:
-            await server.serve_connection(ours)
-        assert ours.fileno() == -1
+        with listen_on("127.0.0.1") as listening, socket.create_connection(listening.getsockname()):
+            accepted, _ = listening.accept()
+            await server.serve_connection(accepted)
+        assert accepted.fileno() == -1
     assert caplog.messages == ["a connection broke: LookupError in hypercorn (1 so far)"]
 
 
@@ -214,6 +214,22 @@ async def test_where_hypercorn_can_spare_no_connection_a_new_one_waits() -> None
             leave.set()
             assert await busy.answer() == (200, b"")
             assert await waiting.answer() == (200, b"")
+
+
+async def test_hypercorn_is_given_no_connection_that_is_gone_before_it_is_served() -> None:
+    class Never:
+        WorkerContext = staticmethod(lambda _: None)
+
+        @staticmethod
+        async def serve_connection(*args: object) -> None:
+            raise AssertionError
+
+    with listen_on("127.0.0.1") as listening:
+        with socket.create_connection(listening.getsockname()) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            accepted, _ = listening.accept()
+        await HypercornServer(echo, Faults(), Never).serve_connection(accepted)
+        assert accepted.fileno() == -1
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])

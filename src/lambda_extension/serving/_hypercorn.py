@@ -58,7 +58,7 @@ class HypercornServer:
         self._config = _config()
         self._context = flavour.WorkerContext(None)
         self._most = most_connections
-        self._open: dict[socket.socket, anyio.CancelScope] = {}
+        self._open: dict[socket.socket, tuple[anyio.CancelScope, object]] = {}  # with the peer's address
         self._busy: set[Any] = set()  # the addresses of peers that have a request under way
         self._room = anyio.Event()
 
@@ -67,16 +67,20 @@ class HypercornServer:
         while len(self._open) >= self._most:
             self._room = anyio.Event()
             spare = next((sock for sock in self._open if _is_gone(sock)), None) or next(
-                (sock for sock in self._open if sock.getpeername()[:2] not in self._busy), None
+                (sock for sock, (_, peer) in self._open.items() if peer not in self._busy), None
             )
             if spare is not None:
-                self._open[spare].cancel()
+                scope, _ = self._open[spare]
+                scope.cancel()
             await self._room.wait()
 
     async def serve_connection(self, sock: socket.socket) -> None:
         """Serve one connection until it ends, and close it."""
         with sock, anyio.CancelScope() as scope:
-            self._open[sock] = scope
+            try:
+                self._open[sock] = scope, sock.getpeername()[:2]
+            except OSError:
+                return  # gone already
             try:
                 await self._flavour.serve_connection(self._wrapped, self._config, self._context, sock)
             except Exception as error:  # noqa: BLE001 - of hypercorn, whose errors are many, alone or in groups
