@@ -24,7 +24,7 @@ SOURCE = HERE.parent.parent / "src"
 # What the library and the Python peers import, in an environment of its own: what else is
 # installed must not count (httpx, for one, imports click and rich when they are there).
 REQUIREMENTS = (
-    "anyio>=4.11",
+    "anyio>=4.16",
     "attrs>=24.1",
     "httptools>=0.6",
     "httpx>=0.28,<1",

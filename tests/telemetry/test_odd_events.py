@@ -173,6 +173,17 @@ def test_a_line_that_json_cannot_hold_is_kept_as_it_came_and_leaves_as_json(reco
     assert json.loads(encode([event])) == [json.loads(event.json)]
 
 
+def test_a_record_too_deep_to_be_written_costs_its_neighbours_nothing() -> None:
+    deep: list[Any] = []
+    for _ in range(200_000):
+        deep = [deep]
+    good = FunctionLog(time=TIME, record="a")
+    unknown = UnknownEvent(raw=b"{}")
+    told = {"type": "function", "raw": "nested too deeply to be written"}
+    written = encode([good, FunctionLog(time=TIME, record=deep), unknown])
+    assert json.loads(written) == [{"type": "function", "time": TIME, "record": "a"}, told, {}]
+
+
 def test_text_that_no_reader_takes_is_left_out() -> None:
     event = one(b'{"type":"platform.start","record":{"requestId":"r","version":"\\q"}}')
     assert isinstance(event, PlatformStart)

@@ -84,6 +84,9 @@ def test_events_that_are_whole_inside_one_that_breaks_are_taken_whole() -> None:
 def test_members_are_found_by_name(wanted: dict[str, bytes]) -> None:
     raw = b" {" + b", ".join(b'"%s" : %s ' % (name.encode(), value) for name, value in wanted.items()) + b"}"
     assert members(raw) == wanted
+    unreadable = {**wanted, "last": b"NaN"}
+    raw = b" {" + b", ".join(b'"%s" : %s ' % (name.encode(), value) for name, value in unreadable.items()) + b"}"
+    assert members(raw) == unreadable
 
 
 @pytest.mark.parametrize("body", [b"", b"[", b"]", b"{}", b"[1", b"1]", b"[] x"])

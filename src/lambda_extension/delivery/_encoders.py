@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeAlias, final, runtime_checkable
 
 import attrs
-import msgspec
 
 from lambda_extension.telemetry import UnknownEvent
+from lambda_extension.telemetry._decoding import encode_event as encode_telemetry_event
 
 Compression: TypeAlias = Literal["gzip", "zstd"]
 
@@ -57,7 +57,7 @@ def encode_event(event: Any) -> bytes:
         return raw.replace(b"\r", b" ").replace(b"\n", b" ") if b"\n" in raw or b"\r" in raw else raw
     if isinstance(event, Encodable):
         return event.encode()
-    return msgspec.json.encode(event)
+    return encode_telemetry_event(event)
 
 
 @final

@@ -100,7 +100,23 @@ def decode(body: bytes | bytearray | memoryview) -> list[TelemetryEvent]:
 def encode(events: Iterable[TelemetryEvent]) -> bytes:
     """Encode events as a JSON array, in UTF-8, that `decode` reads back to the same events.
 
-    The one exception is an `UnknownEvent` that came as what is no JSON: its `json` stands for it.
+    The exceptions are an `UnknownEvent` that came as what is no JSON, for which its `json` stands, and a record that is
+    nested more deeply than can be written here, of which only that is said.
     """
-    raw = [msgspec.Raw(event.json) if isinstance(event, UnknownEvent) else event for event in events]
-    return msgspec.json.encode(raw)
+    events = list(events)
+    try:
+        return msgspec.json.encode(
+            [msgspec.Raw(event.json) if type(event) is UnknownEvent else event for event in events]
+        )
+    except RecursionError:
+        return b"[" + b",".join(map(encode_event, events)) + b"]"
+
+
+def encode_event(event: Any) -> bytes:
+    """Encode one event as `encode` does, or anything else that msgspec knows."""
+    if type(event) is UnknownEvent:
+        return event.json
+    try:
+        return msgspec.json.encode(event)
+    except RecursionError:  # what was read in a shallow stack may be too deep for another
+        return UnknownEvent(raw=b"nested too deeply to be written", type=getattr(event, "type", None)).json

@@ -28,6 +28,9 @@ _STRING, _ARRAY, _OBJECT, _ARRAY_END, _OBJECT_END, _COMMA, _COLON, _SCALAR = ran
 _VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _THEN_COLON, _THEN_COMMA = range(6)
 
 _READ = msgspec.json.Decoder(msgspec.Raw)
+_READ_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_READ_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class NotAnArrayError(ValueError):
@@ -102,7 +105,7 @@ def _something(piece: bytes) -> Iterator[bytes]:
 def _is_whole(piece: bytes) -> bool:
     try:
         _READ.decode(piece)
-    except (msgspec.DecodeError, RecursionError):
+    except _UNREADABLE:
         return False
     return True
 
@@ -117,6 +120,13 @@ def _next_comma(inner: bytes, end: int) -> int:
 
 def members(raw: bytes) -> dict[str, bytes]:
     """Give the members of an object by name, each as its JSON; of one that breaks, those before, and the rest of it."""
+    try:
+        return {name: bytes(value) for name, value in _READ_MEMBERS.decode(raw).items()}
+    except _UNREADABLE:
+        return _members_by_structure(raw)
+
+
+def _members_by_structure(raw: bytes) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     position = 1 + len(raw) - len(raw.lstrip(_BLANK))
     if raw[position - 1 : position] != b"{":
@@ -148,6 +158,10 @@ def count_events(text: bytes) -> int:
 
 def elements(raw: bytes) -> list[bytes]:
     """Give the elements of an array, none where it is not one."""
+    try:
+        return list(map(bytes, _READ_ELEMENTS.decode(raw)))
+    except _UNREADABLE:
+        pass
     try:
         return list(split(raw))
     except NotAnArrayError:

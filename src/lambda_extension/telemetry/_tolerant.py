@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from functools import cache
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -30,7 +32,7 @@ def read_struct(kind: type[msgspec.Struct], raw: bytes) -> Any:
     """
     given = members(raw)
     read = {}
-    for field in msgspec.structs.fields(kind):
+    for field in _fields(kind):
         try:
             read[field.name] = _read(field.type, given[field.encode_name])
         except (KeyError, MisfitError):
@@ -55,10 +57,15 @@ def read_text(raw: bytes) -> str:
     return found.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+# Analysing a type takes longer than reading a value of it, and a platform that is odd once is odd a thousand times.
+_fields = cache(msgspec.structs.fields)
+_decoder: Callable[[Any], msgspec.json.Decoder[Any]] = cache(msgspec.json.Decoder)
+
+
 def _read(kind: Any, raw: bytes) -> Any:
     """Read a value of one of the types that the structs' fields have."""
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return _decoder(kind).decode(raw)
     except UNREADABLE:
         pass
     parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
