@@ -245,6 +245,29 @@ async def test_a_receiver_that_breaks_ends_the_stream_with_its_error(
         assert [route for route, _, _ in told(platform)] == ["exit/error"]
 
 
+async def test_an_invocation_that_comes_after_the_receiver_broke_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    breaks, broken = anyio.Event(), anyio.Event()
+
+    async def serve(*_: object, task_status: anyio.abc.TaskStatus[None], **__: object) -> None:
+        task_status.started()
+        await breaks.wait()
+        broken.set()
+        raise OSError("the socket is gone")
+
+    monkeypatch.setattr("lambda_extension.telemetry._receiver.serve_app", serve)
+    async with FakeLambda() as platform:
+        with anyio.fail_after(5), pytest.raises(OSError, match="the socket is gone"):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                with anyio.move_on_after(0):
+                    await extension.__anext__()  # which has /next asked for
+                await platform.waiting.wait()
+                breaks.set()
+                await broken.wait()
+                platform.invoke()
+                await anyio.wait_all_tasks_blocked()
+                await extension.__anext__()
+
+
 async def test_of_two_failures_the_first_is_raised_and_the_other_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

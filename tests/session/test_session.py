@@ -51,7 +51,7 @@ async def test_a_stream_from_start_to_end() -> None:
                     assert await platform.post([start("r"), log("c")]) == 200
                     platform.shut_down()
                     # The last report comes while the environment shuts down.
-                    await anyio.sleep(0.02)
+                    await telemetry.session.wait_shutdown()
                     assert await platform.post([log("d"), report("r")]) == 200
 
                 tasks.start_soon(drive)

@@ -244,9 +244,11 @@ class Life:
         cut_off = anyio.current_time() >= self._tasks.cancel_scope.deadline
         try:
             if self._listener is not None:
+                # The server first, so that requests under way are answered while there is a stream to put them in.
                 with shielded(closing_until()):
                     await self._listener.stop()
         finally:
+            # Then what nobody can fill any more. None of this awaits, so nothing can cut it off.
             self._events.close()
             self._arrivals.close()
             if self._listener is not None:
@@ -283,9 +285,10 @@ class Life:
             if self._listener is not None:
                 # Asking ends init. A receiver that cannot start is to be found before, as an error of init.
                 await self._listener.ready.wait()
-                # Meanwhile the receiver may have failed, and the block may have ended: init with an error, that is.
-                if self.failure is not None or self._leaving:
-                    return
+            # Since this task was started the receiver may have failed, and the block may have ended: Lambda is then
+            # being told, of an error of init, and after that must not be asked for an event.
+            if self.failure is not None or self._leaving:
+                return
             self.past_init = True
             event = await self.client.next_event()
             while self._passing_by and isinstance(event, InvokeEvent):  # an emulator sends what was not asked for
@@ -293,11 +296,12 @@ class Life:
         except Exception as error:  # noqa: BLE001 - it meets the user's code at its next step
             self._fail(error)
             return
-        # While Lambda was waited for, hours may have passed, and a signal may have begun the shutdown: an invocation
-        # that comes then is not begun, since nobody would end it.
+        # While Lambda was waited for, hours may have passed, the receiver may have broken, and a signal may have begun
+        # the shutdown: an invocation that comes then is not begun, since nobody would end it.
         if isinstance(event, ShutdownEvent):
             self._begin_shutdown(event)
-        elif self.shutdown is None:
+        elif self.shutdown is None and self.failure is None:
+            # There is room: nothing is asked for until the consumer has taken the one before.
             self._events.send_nowait(event)
 
     async def _serve(self, listener: Listener) -> None:
@@ -321,6 +325,7 @@ class Life:
             return
         self.deadline = to_deadline(event.deadline_ms)
         self.shutdown = Shutdown(event=event, deadline=self.deadline - SHUTDOWN_MARGIN)
+        # Only now, and never across the wait for an event: over a freeze, a timer that is armed means nothing.
         self._tasks.cancel_scope.deadline = min(self._tasks.cancel_scope.deadline, self.shutdown.deadline)
         # In this order: whoever waits or iterates wakes up to a shutdown that can be seen already.
         self._shutting_down.set()

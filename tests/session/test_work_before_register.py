@@ -1,0 +1,55 @@
+"""What stands before `open_extension` is done before the function's init; a failure there ends with a clear line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from lambda_extension.simulator import ExtensionSpec, Simulator
+
+SCRIPT = """
+import pathlib, sys
+import anyio
+from lambda_extension import open_extension
+
+async def main():
+    {before}
+    async with open_extension(name="cache") as extension:
+        async for invocation in extension:
+            pass
+
+anyio.run(main, backend=sys.argv[1])
+"""
+
+
+def extension(before: str, backend: str) -> ExtensionSpec:
+    return ExtensionSpec([sys.executable, "-c", SCRIPT.format(before=before), backend], name="cache")
+
+
+@pytest.fixture
+def backend(anyio_backend: object) -> str:
+    assert isinstance(anyio_backend, tuple)
+    return str(anyio_backend[0])
+
+
+async def test_the_functions_module_finds_what_was_done_before_register(tmp_path: Path, backend: str) -> None:
+    cache = tmp_path / "secrets"
+    (tmp_path / "app.py").write_text(
+        f"SECRET = open({str(cache)!r}).read()\n\ndef handler(event, context):\n    return SECRET\n"
+    )
+    before = f"await anyio.sleep(0.3); pathlib.Path({str(cache)!r}).write_text('open sesame')"
+    spec = extension(before, backend)
+    async with Simulator([spec], "app:handler", environment={"PYTHONPATH": str(tmp_path)}, timeout=10) as lambda_:
+        assert (await lambda_.invoke({})).payload == "open sesame"
+        await lambda_.shutdown()
+
+
+async def test_a_failure_before_register_ends_with_its_message(backend: str) -> None:
+    spec = extension("raise PermissionError('the key is not ours')", backend)
+    async with Simulator([spec], timeout=10) as lambda_:
+        result = await lambda_.invoke({})
+    assert result.status == "error"
+    lines = [str(entry.detail["text"]) for entry in lambda_.record.find("output") if entry.who == "cache"]
+    assert lines[-1] == "PermissionError: the key is not ours"
