@@ -30,7 +30,7 @@ from lambda_extension.delivery._sinks import Sink
 from lambda_extension.delivery._spill import Spill
 
 if TYPE_CHECKING:
-    from lambda_extension.records import Sample, Transform
+    from lambda_extension.records import LineSettings, Sample, Transform
 
 # Which delivery has which spill directory; those of default directories by name.
 _directories: weakref.WeakValueDictionary[str, Delivery] = weakref.WeakValueDictionary()
@@ -54,6 +54,7 @@ class Delivery:
         name: For the log and the spill directory; of several deliveries, at most one needs none.
         transforms: What the records made of the events go through, see `lambda_extension.records`; with an empty list
             they are sent as they are. None sends the platform's events, unless the encoder wants records.
+        lines: How lines are made into records, where they are: JSON in text, messages of several lines.
         encoder: The format; by default the sink's own `encoder`, or else a JSON array.
         batching: How events are gathered, within the `limits` that the sink and the encoder may have.
         retry: How often a payload is sent again within one flush.
@@ -77,6 +78,7 @@ class Delivery:
         *,
         name: str | None = None,
         transforms: Iterable[Transform | Sample] | None = None,
+        lines: LineSettings | None = None,
         encoder: Encoder | None = None,
         batching: Batching | None = None,
         retry: Retry | None = None,
@@ -109,6 +111,7 @@ class Delivery:
             encoder,
             transforms,
             limits.event_bytes,
+            lines,
             backlog=self._backlog,
             accounts=accounts,
             complaints=complaints,

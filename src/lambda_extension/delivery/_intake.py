@@ -13,7 +13,7 @@ from lambda_extension.telemetry import PlatformRestoreStart
 
 if TYPE_CHECKING:
     from lambda_extension._api._models import Registration
-    from lambda_extension.records import Correlator, Pipeline, Sample, Transform
+    from lambda_extension.records import Correlator, LineSettings, Pipeline, Sample, Transform
 
 
 @final
@@ -24,6 +24,7 @@ class Intake:
         encoder: The format.
         transforms: What records go through; None takes events as they are, unless the encoder wants records.
         max_event_bytes: Bytes of an encoded event; a longer one is dropped.
+        lines: How lines are made into records.
         backlog: Where to.
         accounts: Counts what is dropped and filtered.
         complaints: Says what cannot be encoded.
@@ -37,6 +38,7 @@ class Intake:
         encoder: Encoder,
         transforms: Iterable[Transform | Sample] | None,
         max_event_bytes: int | None,
+        lines: LineSettings | None = None,
         *,
         backlog: Backlog,
         accounts: DeliveryStatistics,
@@ -44,6 +46,7 @@ class Intake:
     ) -> None:
         self._encode: Callable[[Any], bytes] = encoder.encode_event
         self._max_event_bytes = max_event_bytes
+        self._lines = lines
         self._backlog = backlog
         self._accounts = accounts
         self._complaints = complaints
@@ -85,9 +88,12 @@ class Intake:
 
     def _records(self) -> Correlator:
         if self._correlator is None:
-            from lambda_extension.records import Correlator
+            from lambda_extension.records import Correlator, LineSettings
 
-            self._correlator = Correlator(registration=self._registration)
+            lines = self._lines or LineSettings()
+            self._correlator = Correlator(
+                registration=self._registration, parse_json=lines.parse_json, join=lines.join, holding=lines.holding
+            )
         return self._correlator
 
     def _pass(self, pipeline: Pipeline, records: Sequence[Any], now: float) -> None:

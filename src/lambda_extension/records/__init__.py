@@ -10,6 +10,7 @@ if TYPE_CHECKING or not import_on_use(__name__):
     from lambda_extension.records._correlator import (
         Correlator as Correlator,
         CorrelatorStatistics as CorrelatorStatistics,
+        LineSettings as LineSettings,
         Record as Record,
     )
     from lambda_extension.records._holding import Holding as Holding

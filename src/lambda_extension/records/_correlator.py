@@ -54,6 +54,22 @@ class CorrelatorStatistics:
 
 
 @final
+@attrs.frozen(kw_only=True)
+class LineSettings:
+    """How a correlator reads lines, for whoever has one made, such as `Delivery`.
+
+    Attributes:
+        parse_json: Whether a line of text that is a JSON object is read as one.
+        join: How lines are joined to messages; None leaves every line by itself.
+        holding: How much is held until its invocation is known, and for how long.
+    """
+
+    parse_json: bool = False
+    join: JoinLines | None = None
+    holding: Holding = attrs.field(factory=Holding)
+
+
+@final
 class Correlator:
     """Turns the platform's events into records, in their order.
 
