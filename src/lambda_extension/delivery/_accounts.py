@@ -28,7 +28,8 @@ class DeliveryStatistics:
         dropped: Events lost.
         dropped_by_reason: Why: `memory` or `spill_full` (no room), `spill_failed` (the file system), `rejected` (the
             sink did not want them), `too_large` (longer than the sink takes), `corrupt` (the spill store was damaged
-            while this process ran), `unencodable`.
+            while this process ran, or has another format), `unencodable`, `transform_failed` (one that leaves out what
+            it fails for).
         filtered: What a transform, or the encoder, left out because it is meant to.
         filtered_by_name: By which transform; `encoder` for what came to nothing in the encoder.
         batches: Payloads acknowledged.

@@ -120,9 +120,6 @@ class Buffer:
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __contains__(self, batch: Batch) -> bool:
-        return batch in self._batches
-
     def add(self, piece: bytes, now: float) -> None:
         """Add an encoded event to the open batch, or to a new one if it does not fit."""
         batch = self._open

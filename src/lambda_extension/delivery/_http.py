@@ -123,7 +123,9 @@ class HTTPSink:
         self._check_open()
         async with self._opening:
             if self._client is None and self._connections is None:
-                self._connections = await in_daemon_thread(_prepare, self._parts, dict(os.environ))
+                connections = await in_daemon_thread(_prepare, self._parts, dict(os.environ))
+                self._check_open()  # it may have been closed meanwhile
+                self._connections = connections
 
     async def aclose(self) -> None:
         """Close own connections; nothing can be sent any more. Never blocks for long. Safe to call again."""
@@ -179,12 +181,12 @@ class HTTPSink:
     async def _fresh_connections(self) -> None:
         """Have connections that were not kept through a freeze."""
         await self.open()
+        assert self._connections is not None
         now = self._wall_clock()
-        if self._connections is not None:
-            if self._used is not None and not 0 <= now - self._used < _STALE:
-                stale, self._connections = self._connections.transport, self._connections.again()
-                await _close(stale)
-            self._used = now
+        if self._used is not None and not 0 <= now - self._used < _STALE:
+            stale, self._connections = self._connections.transport, self._connections.again()
+            await _close(stale)
+        self._used = now
 
     async def _exchange(self, headers: httpx.Headers, body: bytes) -> _Answer:
         import httpx

@@ -54,10 +54,15 @@ class Intake:
         self._registration: Registration | None = None
         self._pipeline: Pipeline | None = None
         self._counted: Counter[str] = Counter()
+        self._failed = 0
+        self._strict: set[str] = set()
         if transforms is not None or getattr(encoder, "records", False):
             from lambda_extension.records import Pipeline  # only where there are records
 
-            self._pipeline = Pipeline(transforms or ())
+            steps = list(transforms or ())
+            self._pipeline = Pipeline(steps)
+            # A record for which one of these raises is left out.
+            self._strict = {getattr(each, "name", "") for each in steps if getattr(each, "on_failure", None) == "drop"}
 
     def begin(self, registration: Registration) -> None:
         """Note what the platform told of the function."""
@@ -105,6 +110,9 @@ class Intake:
         for name, count in pipeline.filtered.items():
             self._leave_out(name, count - self._counted[name])
             self._counted[name] = count
+        failed = sum(count for name, count in pipeline.failed.items() if name in self._strict)
+        self._drop("transform_failed", failed - self._failed)
+        self._failed = failed
 
     def _leave_out(self, name: str, items: int) -> None:
         if items:
@@ -126,6 +134,7 @@ class Intake:
             else:
                 self._backlog.add(piece, now)
 
-    def _drop(self, reason: str) -> None:
-        self._accounts.received += 1
-        self._accounts.drop(reason, 1)
+    def _drop(self, reason: str, items: int = 1) -> None:
+        if items:
+            self._accounts.received += items
+            self._accounts.drop(reason, items)

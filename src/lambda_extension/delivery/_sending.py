@@ -73,11 +73,6 @@ class Sender:
         self._opening = anyio.Lock()
         self._sending = anyio.Lock()
 
-    @property
-    def breaker(self) -> CircuitBreaker:
-        """Whether the sink is to be left alone."""
-        return self._breaker
-
     async def flush(self) -> None:
         """Send everything that is in the backlog now, or as much as the sink takes."""
         self._backlog.seal()
@@ -115,12 +110,7 @@ class Sender:
         try:
             async with self._opening:
                 if not self._opened:
-                    with anyio.fail_after(self._settings.timeout):
-                        # Imported here, beside the function's work, and not before register.
-                        await in_daemon_thread(importlib.import_module, "tenacity")
-                        open_sink = getattr(self._settings.sink, "open", None)
-                        if open_sink is not None:
-                            await open_sink()
+                    await self._open_sink()
                     self._opened = True
             ended = True
         except Exception:  # noqa: BLE001 - whatever a sink raises, the function lives on
@@ -132,6 +122,14 @@ class Sender:
             if not ended:
                 self._breaker.failed()  # to whoever waits, being cut off is as bad
         return self._opened
+
+    async def _open_sink(self) -> None:
+        with anyio.fail_after(self._settings.timeout):
+            # Imported here, beside the function's work, and not before register.
+            await in_daemon_thread(importlib.import_module, "tenacity")
+            open_sink = getattr(self._settings.sink, "open", None)
+            if open_sink is not None:
+                await open_sink()
 
     async def close(self) -> None:
         """Close the sink, if it has an `aclose`; whatever that raises is said and forgotten."""

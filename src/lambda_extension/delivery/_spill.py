@@ -256,11 +256,9 @@ class SpillStore:
         except OSError as error:
             raise CorruptRecordError(str(error)) from error
         found = _read(content, 0)
-        if found is not None and found[0].id == record.id:
-            about, _, start, end = found
-            pieces = _split(content[start:end], about.items)
-            if pieces is not None:
-                return pieces
+        pieces = None if found is None or found[0].id != record.id else _split(content[found[2] :], found[0].items)
+        if pieces is not None:
+            return pieces
         msg = f"the record at {record.offset} of {record.segment.name} is damaged"
         raise CorruptRecordError(msg)
 
