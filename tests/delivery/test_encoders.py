@@ -89,3 +89,16 @@ def test_a_batch_that_is_taken_grows_no_more() -> None:
     buffer.remove(first)
     buffer.remove(second)
     assert (buffer.items, buffer.size) == (0, 0)
+
+
+def test_a_text_is_json_like_any_other_value() -> None:
+    """It has a method `encode` too, which is another matter."""
+    assert JSONArray().encode_event('a"b') == b'"a\\"b"'
+
+
+def test_what_knows_its_own_json_is_asked_for_it() -> None:
+    class Own:
+        def encode(self) -> bytes:
+            return b'{"own":1}'
+
+    assert NDJSON().encode_event(Own()) == b'{"own":1}'
