@@ -59,19 +59,22 @@ def start_internal(
     """
     started: Future[Registration] = Future()
 
+    async def hold(scope: anyio.CancelScope) -> None:
+        async with open_extension(
+            name=name,
+            events=[EventType.INVOKE],
+            account_id=account_id,
+            runtime_api=runtime_api,
+            environment=environment,
+        ) as session:
+            scope.deadline = math.inf
+            started.set_result(session.registration)
+            await function(session)
+
     async def main() -> None:
         # One scope around everything, whose deadline goes once the extension has registered: scopes end as they began.
         with anyio.CancelScope(deadline=anyio.current_time() + INTERNAL_START_LIMIT) as scope:
-            async with open_extension(
-                name=name,
-                events=[EventType.INVOKE],
-                account_id=account_id,
-                runtime_api=runtime_api,
-                environment=environment,
-            ) as session:
-                scope.deadline = math.inf
-                started.set_result(session.registration)
-                await function(session)
+            await hold(scope)
         if not started.done():
             msg = f"the internal extension {name!r} could not register within {INTERNAL_START_LIMIT:g} s"
             raise TimeoutError(msg)
