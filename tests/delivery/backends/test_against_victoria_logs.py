@@ -23,8 +23,11 @@ from records_for_backends import (
 )
 from victoria_logs import VictoriaLogs, binary
 
+from lambda_extension import Registration, ShutdownReason
 from lambda_extension.delivery import NDJSON, HTTPSink
 from lambda_extension.delivery.sinks import datadog, elasticsearch, loki, splunk, syslog
+from lambda_extension.otel import OpenTelemetryProcessor
+from lambda_extension.telemetry import FunctionLog, PlatformStart, StartRecord
 
 pytestmark = pytest.mark.timeout(700)  # where the server has to be built first
 
@@ -194,3 +197,25 @@ async def test_a_payload_as_large_as_the_format_takes_arrives_whole(
     field = backend.attribute.format("number")
     found = server.wait_for(f'"{backend.attribute.format("marker")}":={marker} | fields "{field}"', count)
     assert sorted(int(each[field]) for each in found) == [10_000 + n for n in range(count)]
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+async def test_otlp_has_every_line_once(server: VictoriaLogs, compression: Any) -> None:
+    marker = uuid4().hex
+    registration = Registration(extension_id="1", extension_name="x", function_name="orders", function_version="12")
+    processor = OpenTelemetryProcessor(
+        {"logs"}, endpoint=f"{server.url}/insert/opentelemetry", protocol="http/protobuf", compression=compression
+    )
+    lines = [
+        FunctionLog(time=time_of(n), record={"level": "WARN", "message": body, "marker": marker, "name": name})
+        for n, (name, body) in enumerate(KEPT.items())
+    ]
+    await processor.init(registration)
+    await processor.process([PlatformStart(time=time_of(0), record=StartRecord(request_id=REQUEST_ID)), *lines])
+    await processor.flush()
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    found = server.wait_for(f"marker:={marker}", len(KEPT))
+    assert {each["name"]: each["_msg"] for each in found} == KEPT
+    assert len(found) == len(KEPT)
+    assert {each["faas.invocation_id"] for each in found} == {REQUEST_ID}
+    assert {each["severity_text"] for each in found} == {"WARN"}
