@@ -52,10 +52,10 @@ class Sent:
     def __init__(
         self, address: str, name: str, events: tuple[str, ...], account_id: bool, socket: _socket.socket
     ) -> None:
-        self.address = address
-        self.name = name
-        self.events = events
-        self.account_id = account_id
+        self.address: str = address
+        self.name: str = name
+        self.events: tuple[str, ...] = events
+        self.account_id: bool = account_id
         self.socket: _socket.socket | None = socket
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import py_compile
 import subprocess
 import sys
 from pathlib import Path
@@ -136,3 +137,25 @@ def test_an_extension_without_telemetry_never_imports_hypercorn() -> None:
         "anyio.run(main)"
     )
     assert "hypercorn" not in modules
+
+
+def test_a_package_without_its_source_imports_everything_at_once(tmp_path: Path) -> None:
+    """Layers may hold bytecode alone."""
+    package = tmp_path / "shop"
+    package.mkdir()
+    head = (
+        "from lambda_extension._lazy import import_on_use\n"
+        "TYPE_CHECKING = False\n"
+        "if TYPE_CHECKING or not import_on_use(__name__):\n"
+        "    from shop._orders import Order as Order\n"
+    )
+    (package / "__init__.py").write_text(head)
+    (package / "_orders.py").write_text("class Order: pass\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import shop\n"
+    code += "print('shop._orders' in sys.modules, shop.Order)"
+    for eager in (False, True):
+        done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+        assert done.stdout.startswith(f"{eager} <class 'shop")
+        for path in package.glob("*.py"):
+            py_compile.compile(str(path), str(path.with_suffix(".pyc")))
+            path.unlink()

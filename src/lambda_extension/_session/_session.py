@@ -171,13 +171,13 @@ class Life:
         listener: Listener | None,
     ) -> None:
         self.client = client
-        self.session = ExtensionSession(self)
+        self.session: ExtensionSession = ExtensionSession(self)
         self.shutdown: Shutdown | None = None
         self.deadline: float | None = None
         self.failure: Exception | None = None
-        self.past_init = False
+        self.past_init: bool = False
         available = listener is not None and listener.available
-        self.sees_ends = available and subscription is not None and subscription.sees_ends
+        self.sees_ends: bool = available and subscription is not None and subscription.sees_ends
         self._tasks = tasks
         self._listener = listener
         self._stream: TelemetryStream | None = None
@@ -402,7 +402,9 @@ async def hold_session(
                 tasks.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         # Background tasks raise nothing, so there is one error, that of the user's block: it leaves as it was raised.
-        leaving = group if len(group.exceptions) > 1 else group.exceptions[0]
+        (*others, leaving) = group.exceptions
+        if others:
+            leaving = group
     else:
         return
     raise leaving

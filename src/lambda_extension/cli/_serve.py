@@ -138,6 +138,7 @@ async def _invocations(
         return result
 
     answered = anyio.Event()
+    shutdown: list[ShutdownReport] = []
     async with anyio.create_task_group() as tasks:
         gateway = Gateway(invoke, tasks)
         server = functools.partial(serve_app, shutdown_trigger=answered.wait, graceful_timeout=_LAST_ANSWERS)
@@ -147,9 +148,9 @@ async def _invocations(
         await asked.wait()
         gateway.close()
         click.echo("shutting down, after what is under way", err=True)
-        shutdown = await simulator.shutdown()
+        shutdown.append(await simulator.shutdown())
         answered.set()
-    return shutdown
+    return shutdown[0]
 
 
 def _announce(service: Service, terminal: Terminal, simulator: Simulator, port: int) -> None:

@@ -92,7 +92,8 @@ class Delivery:
             raise ValueError(msg)
         self.name = name
         self._label = "delivery" if name is None else f"delivery {name}"
-        encoder = encoder or getattr(sink, "encoder", None) or JSONArray()
+        own: Encoder | None = getattr(sink, "encoder", None)
+        encoder = encoder or own or JSONArray()
         # A missing package should be found out now, not at the first payload.
         if importlib.util.find_spec("tenacity") is None:
             msg = "delivery needs tenacity: pip install 'lambda-extension[delivery]'"

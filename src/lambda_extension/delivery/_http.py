@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 import ssl
@@ -235,15 +236,12 @@ class _Connections(NamedTuple):
 
 
 def _checked(url: str) -> SplitResult:
-    try:
+    with contextlib.suppress(ValueError):
         parts = urlsplit(url)
-        valid = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        msg = "HTTPSink needs a URL such as https://host/path"  # not what it was: there may be a password in it
-        raise ValueError(msg)
-    return parts
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return parts
+    msg = "HTTPSink needs a URL such as https://host/path"  # not what it was: there may be a password in it
+    raise ValueError(msg)
 
 
 def _basic(parts: SplitResult) -> dict[str, str]:

@@ -103,7 +103,7 @@ class SinkError(LambdaExtensionError):
         self.keep = keep
         self.too_large = too_large
         self.retry_after = retry_after
-        self.refused = tuple(refused or ())
-        self.rejected = tuple(rejected or ())
-        self.is_partial = refused is not None or rejected is not None
+        self.refused: tuple[int, ...] = tuple(refused or ())
+        self.rejected: tuple[int, ...] = tuple(rejected or ())
+        self.is_partial: bool = refused is not None or rejected is not None
         self.answer = answer

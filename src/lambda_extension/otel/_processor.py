@@ -252,7 +252,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             signal=signal,
             resource=self._resource,
             protocol=settings.protocol,
-            compression="gzip" if settings.compression == "gzip" else None,
+            compression=_gzip(settings),
             version=importlib.metadata.version("lambda-extension"),
         )
         return Delivery(_sink(settings, encoder), name=f"otlp-{signal}", encoder=encoder)
@@ -269,7 +269,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             key = (signal, content_type)
             if key not in self._passed_on:
                 kind = content_type.rpartition("/")[2].removeprefix("x-")
-                encoder = PassingOn(signal=signal, content_type=content_type, compression=settings.compression)
+                encoder = PassingOn(signal=signal, content_type=content_type, compression=_gzip(settings))
                 delivery = Delivery(_sink(settings, encoder), name=f"function-{signal}-{kind}", encoder=encoder)
                 self._passed_on[key] = delivery
                 tasks.start_soon(delivery.background, name="lambda_extension.otel delivery")
@@ -281,6 +281,10 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             await tasks.start(functools.partial(serve, self._intake, port=port, server=server))
         except OSError as error:
             logger.warning("the function's own OTLP is not taken in: port %d cannot be used: %s", port, error)
+
+
+def _gzip(settings: SignalSettings) -> Literal["gzip"] | None:
+    return "gzip" if settings.compression == "gzip" else None
 
 
 def _sink(settings: SignalSettings, encoder: Encoder) -> Sink:

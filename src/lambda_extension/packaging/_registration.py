@@ -92,7 +92,7 @@ class _Listener(HTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Listener
+    server: _Listener  # pyright: ignore[reportIncompatibleVariableOverride]  # it is what it is given
 
     def do_POST(self) -> None:
         """Note the call; no answer is needed, since the extension is ended."""
@@ -106,5 +106,5 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(HTTPStatus.INTERNAL_SERVER_ERROR)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the names are given
         """Print nothing."""

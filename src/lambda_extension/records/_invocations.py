@@ -198,7 +198,8 @@ def trace_of(tracing: TraceContext | None) -> dict[str, Any]:
     """Read an X-Ray header: `Root=1-<8 hex>-<24 hex>;Parent=<16 hex>;Sampled=1`, parts missing or in any order."""
     if tracing is None:
         return {}
-    parts = dict(part.strip().partition("=")[::2] for part in (tracing.value or "").split(";"))
+    halves = (part.strip().partition("=") for part in (tracing.value or "").split(";"))
+    parts = {name: value for name, _, value in halves}
     root = parts.get("Root", "").split("-")
     trace_id = "".join(root[1:]) if len(root) == 3 else ""
     if len(trace_id) != 32:

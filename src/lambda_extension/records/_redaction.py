@@ -196,7 +196,7 @@ class _Redaction:
     # No ready-made pattern finds anything in a number that is smaller.
     _least: int = attrs.field(init=False)
 
-    @_least.default
+    @_least.default  # pyright: ignore[reportAttributeAccessIssue]  # it is a field until the class is made
     def _of_patterns(self) -> int:
         return 10**12 if all(each in _READY for each in self._patterns) else 0
 

@@ -56,7 +56,7 @@ class Sample:
     def __init__(
         self, ratio: float, by: Callable[[Record], str | None] | None, max_records: int, max_bytes: int
     ) -> None:
-        self.name = f"sample({ratio})"
+        self.name: str = f"sample({ratio})"
         self.on_failure: OnFailure = "keep"
         self._threshold = ratio * 2**32
         self._by = by or _request_id

@@ -9,12 +9,14 @@ from typing import Any, Self, TypeAlias, final
 
 import anyio
 import anyio.abc
+from anyio.streams.memory import MemoryObjectReceiveStream
 
 from lambda_extension._api._models import Destination
 from lambda_extension._budget import REQUESTS_END, RESOLVE_LIMIT
+from lambda_extension.serving._asgi import ServerName
 from lambda_extension.serving._serve import check_server, serve_app
 from lambda_extension.serving._socket import listen_on
-from lambda_extension.telemetry import Batch, ReceiverSettings
+from lambda_extension.telemetry import Batch, ReceiverSettings, Statistics
 from lambda_extension.telemetry._app import TelemetryReceiver
 
 logger = logging.getLogger("lambda_extension")
@@ -39,15 +41,16 @@ class Listener:
 
     def __init__(self, sock: socket.socket, settings: ReceiverSettings, *, decode: Decode, quiet: float) -> None:
         port = sock.getsockname()[1]
-        self.destination = Destination(port=port)
-        self.available = True
-        self.ready = anyio.Event()
+        self.destination: Destination = Destination(port=port)
+        self.available: bool = True
+        self.ready: anyio.Event = anyio.Event()
         self._sock = sock
         self._quiet = quiet
-        self._server = settings.server
+        self._server: ServerName = settings.server
+        self.batches: MemoryObjectReceiveStream[Batch]
         self._send, self.batches = anyio.create_memory_object_stream[Batch](settings.max_buffered_batches)
         self._receiver = TelemetryReceiver(self._send, max_body_bytes=settings.max_body_bytes, decode=decode)
-        self.counters = self._receiver.counters
+        self.counters: Statistics = self._receiver.counters
         self._stop = anyio.Event()
         self._stopped = anyio.Event()
 

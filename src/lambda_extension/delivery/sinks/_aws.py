@@ -123,7 +123,7 @@ class FirehoseSink:
     """
 
     def __init__(self, stream: str, *, client: Any = None) -> None:
-        self.encoder = JSONLines(limits=Limits(items=500, bytes=4_000_000, event_bytes=1_000 * 1024))
+        self.encoder: JSONLines = JSONLines(limits=Limits(items=500, bytes=4_000_000, event_bytes=1_000 * 1024))
         self._stream = stream
         self._client = _Client("firehose", client)
 
@@ -155,7 +155,7 @@ class KinesisSink:
     """
 
     def __init__(self, stream: str, *, client: Any = None) -> None:
-        self.encoder = JSONLines(limits=Limits(items=500, bytes=4_000_000, event_bytes=1024 * 1024 - 256))
+        self.encoder: JSONLines = JSONLines(limits=Limits(items=500, bytes=4_000_000, event_bytes=1024 * 1024 - 256))
         self._stream = stream
         self._client = _Client("kinesis", client)
 
@@ -195,7 +195,7 @@ class S3Sink:
     def __init__(
         self, bucket: str, *, prefix: str, compression: Literal["gzip", "zstd"] | None = "gzip", client: Any = None
     ) -> None:
-        self.encoder = JSONLines(limits=Limits(), compression=compression)
+        self.encoder: JSONLines = JSONLines(limits=Limits(), compression=compression)
         self._bucket = bucket
         self._prefix = prefix.strip("/")
         self._client = _Client("s3", client)
@@ -244,7 +244,7 @@ class SQSSink:
 
     def __init__(self, queue_url: str, *, group: str = "telemetry", client: Any = None) -> None:
         most = 256 * 1024
-        self.encoder = JSONLines(limits=Limits(bytes=most, event_bytes=most))
+        self.encoder: JSONLines = JSONLines(limits=Limits(bytes=most, event_bytes=most))
         self._queue_url = queue_url
         self._group = group
         self._client = _Client("sqs", client)

@@ -40,7 +40,7 @@ class JetStreamSink:
     """
 
     def __init__(self, url: str, subject: str) -> None:
-        self.encoder = JSONLines(limits=Limits(bytes=_MESSAGE, event_bytes=_MESSAGE))
+        self.encoder: JSONLines = JSONLines(limits=Limits(bytes=_MESSAGE, event_bytes=_MESSAGE))
         self._url = url
         self._subject = subject
         self._thread: AbstractContextManager[BlockingPortal] | None = None

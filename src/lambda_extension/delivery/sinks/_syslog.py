@@ -124,7 +124,7 @@ class SyslogSink:
         facility: int = _USER,
         timeout: float = 5.0,
     ) -> None:
-        self.encoder = Syslog5424(facility=facility)
+        self.encoder: Syslog5424 = Syslog5424(facility=facility)
         self._host = host
         self._port = port
         self._tls = tls

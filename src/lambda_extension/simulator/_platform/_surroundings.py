@@ -57,9 +57,9 @@ class Surroundings:
     """
 
     def __init__(self, root: Path, opt: Path | None) -> None:
-        self.tmp = root / "tmp"
+        self.tmp: Path = root / "tmp"
         self.opt = opt
-        self.mounted = False
+        self.mounted: bool = False
         self.address: str | None = None
         self.why_not = ""
         self._root = root
