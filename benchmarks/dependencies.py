@@ -17,7 +17,7 @@ FLOOR = "import http.client, http.server, json, threading"
 LOOP = "anyio.run(anyio.sleep, 0)"
 REGISTER = "import anyio; from lambda_extension import open_telemetry"
 EVENTS = f"{REGISTER}; from lambda_extension.telemetry import FunctionLog"
-SESSION = f"{EVENTS}; import lambda_extension._session._session"
+SESSION = f"{EVENTS}; import lambda_extension._session._holding"
 STEPS = {
     "nothing": "pass",
     "the floor's imports": FLOOR,

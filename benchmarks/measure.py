@@ -199,7 +199,7 @@ def growth(contestant: Contestant, counts: list[int], *, size: int = 1000) -> Fi
 def imports() -> dict[str, dict[str, float]]:
     """Return milliseconds of import time by package, for what an extension may import."""
     before_register = "import anyio._backends._asyncio, lambda_extension._session._open"
-    before_next = f"{before_register}, lambda_extension._session._session, lambda_extension.telemetry._app"
+    before_next = f"{before_register}, lambda_extension._session._holding, lambda_extension.telemetry._app"
     steps = {
         "before register": before_register,
         "and an event type": f"{before_register}, lambda_extension.telemetry._events",

@@ -177,7 +177,7 @@ async def open_session(
     # Now, while Lambda answers.
     from lambda_extension._api._client import ExtensionClient
     from lambda_extension._api._models import TelemetrySubscription
-    from lambda_extension._session._session import hold_session
+    from lambda_extension._session._holding import hold_session
 
     if telemetry is None and default_telemetry:
         telemetry = TelemetrySubscription()
