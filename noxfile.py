@@ -135,6 +135,12 @@ def docs(session: nox.Session) -> None:
     session.run("pytest", "-q", "tests/test_examples.py")
 
 
+def every_name(*packages: str) -> str:
+    """Return a program that imports every public name of some packages."""
+    names = [f"lambda_extension{package}" for package in packages]
+    return f"import importlib as i; [getattr(m, n) for m in map(i.import_module, {names}) for n in dir(m)]"
+
+
 @nox.session
 def package(session: nox.Session) -> None:
     """Build the wheel, install it alone into an empty environment, and run the quickstart with it."""
@@ -154,20 +160,13 @@ def package(session: nox.Session) -> None:
     session.run("python", "-m", "venv", str(empty))
     python = str(empty / "bin" / "python")
     session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
-    session.run(
-        python,
-        "-c",
-        "import lambda_extension.telemetry, lambda_extension.logs, lambda_extension.simulator",
-        external=True,
-    )
-    session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli,delivery,otel]", external=True)
-    session.run(
-        python,
-        "-c",
-        "import lambda_extension.delivery; from lambda_extension.otel import SpanConverter",
-        external=True,
-    )
-    session.run(str(empty / "bin" / "lambda-extension"), "simulate", "examples/stream.py", external=True)
+    session.run(python, "-c", every_name("", ".telemetry", ".logs", ".records", ".simulator"), external=True)
+    session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[cli,delivery,direct]", external=True)
+    session.run(python, "-c", every_name(".delivery", ".delivery.sinks", ".otel", ".serving"), external=True)
+    # As if that environment were active, and not nox's own.
+    active = {"VIRTUAL_ENV": str(empty), "PATH": f"{empty / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    command = [str(empty / "bin" / "lambda-extension"), "simulate", "examples/stream.py"]
+    session.run(*command, external=True, env=active)
 
 
 @nox.session
