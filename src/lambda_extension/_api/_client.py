@@ -9,12 +9,13 @@ import traceback
 import warnings
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import anyio
 import anyio.abc
 import msgspec
 
+from lambda_extension._api._answers import IDENTIFIER, accepted, read_event, read_registration, refusal
 from lambda_extension._api._enums import EventType
 from lambda_extension._api._models import (
     Destination,
@@ -23,7 +24,6 @@ from lambda_extension._api._models import (
     Registration,
     ShutdownEvent,
     TelemetrySubscription,
-    event_from_wire,
 )
 from lambda_extension._api._register import extension_name, split_address, take_early, wanted_events
 from lambda_extension._api._transport import Connections, Response
@@ -32,8 +32,6 @@ from lambda_extension._environment import Environment
 from lambda_extension._exceptions import (
     APIError,
     ConnectError,
-    ContainerError,
-    DecodeError,
     NotInLambdaError,
     ProtocolError,
     RegistrationError,
@@ -47,10 +45,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lambda_extension")
 
-ErrorT = TypeVar("ErrorT", bound=APIError)
-
 _EXTENSIONS = "/2020-01-01/extension"
-_ID_HEADER = "Lambda-Extension-Identifier"
 _LONGEST_ERROR_TYPE = 128
 _LONGEST_TEXT = 16_384
 
@@ -172,25 +167,7 @@ class ExtensionClient:
         headers = register_headers(name, account_id=account_id)
         content = register_body(events)
         response = await self._call("register", "POST", REGISTER, headers, content, refused=RegistrationError)
-        extension_id = response.headers.get(_ID_HEADER.lower(), "")
-        if not extension_id:
-            msg = f"the answer has no {_ID_HEADER}, without which nothing else can be asked for"
-            raise RegistrationError("register", status=response.status, message=msg)
-        try:
-            body = _object(response, "register")
-        except DecodeError as error:
-            # The identifier is all that later calls need; what the function is called the environment says too.
-            logger.warning("going on without what the registration says of the function: %s", error)
-            body = {}
-        return Registration(
-            extension_id=extension_id,
-            extension_name=name,
-            function_name=str(body.get("functionName") or self.environment.function_name or ""),
-            function_version=str(body.get("functionVersion") or self.environment.function_version or ""),
-            handler=str(body.get("handler") or ""),
-            account_id=body.get("accountId") or None,
-            events=events,
-        )
+        return read_registration(response, name, events, self.environment)
 
     async def next_event(self) -> InvokeEvent | ShutdownEvent:
         """Tell the platform that this extension is ready, and wait for the next event, for hours if need be.
@@ -222,18 +199,10 @@ class ExtensionClient:
             return event
 
     async def _next(self) -> InvokeEvent | ShutdownEvent | None:
-        headers = {_ID_HEADER: self.registration.extension_id}
+        headers = {IDENTIFIER: self.registration.extension_id}
         path = f"{_EXTENSIONS}/event/next"
         response = await self._call("next", "GET", path, headers, refused=ProtocolError, timeout=None)
-        body = _object(response, "next")
-        try:
-            event = event_from_wire(body)
-        except ValueError as error:
-            msg = f"next: {error}"
-            raise DecodeError(msg) from error
-        if event is None:
-            logger.warning("passed over an event of the unknown type %r", body.get("eventType"))
-        return event
+        return read_event(response)
 
     async def init_error(self, error: BaseException, *, error_type: str | None = None) -> None:
         """Report that init failed; allowed until the first `next_event`. Then exit with a non-zero status.
@@ -258,7 +227,7 @@ class ExtensionClient:
         leaf = leaf_of(error)
         kind = _legal_error_type(error_type or f"Extension.{type(leaf).__name__}", phase)
         headers = {
-            _ID_HEADER: self.registration.extension_id,
+            IDENTIFIER: self.registration.extension_id,
             "Lambda-Extension-Function-Error-Type": kind,
         }
         trace = "".join(traceback.format_exception(error))[-_LONGEST_TEXT:]
@@ -296,11 +265,11 @@ class ExtensionClient:
         await self._subscribe("logs", "/2020-08-15/logs", subscription.to_wire(destination))
 
     async def _subscribe(self, call: str, path: str, body: Mapping[str, Any]) -> None:
-        headers = {_ID_HEADER: self.registration.extension_id}
+        headers = {IDENTIFIER: self.registration.extension_id}
         content = msgspec.json.encode(body)
         response = await self._call(call, "PUT", path, headers, content, refused=SubscriptionError)
         if response.status != 200:
-            raise _error(TelemetryNotSupportedError, call, response)
+            raise refusal(TelemetryNotSupportedError, call, response)
 
     async def _call(
         self,
@@ -313,7 +282,7 @@ class ExtensionClient:
         refused: type[APIError],
         timeout: float | None = CALL_LIMIT,
     ) -> Response:
-        """Make one call: the only place that maps transport errors and statuses to ours."""
+        """Make one call: the only place that maps transport errors to ours."""
         if not self._open:
             msg = "the ExtensionClient is not open: use it in `async with`"
             raise RuntimeError(msg)
@@ -330,13 +299,7 @@ class ExtensionClient:
             logger.debug("%s: %s %s failed: %s", call, method, path, reason)
             raise ConnectError(call, reason) from cause
         logger.debug("%s: %s %s was answered %d", call, method, path, response.status)
-        if 200 <= response.status < 300:
-            return response
-        if response.status >= 500:
-            raise _error(ContainerError, call, response)
-        if refused is SubscriptionError and response.status == 404:
-            raise _error(TelemetryNotSupportedError, call, response)
-        raise _error(refused, call, response)
+        return accepted(response, call, refused)
 
     async def _request_httpx(
         self,
@@ -364,32 +327,6 @@ class ExtensionClient:
 
 class _HTTPXError(Exception):
     """Something that httpx met, its cause; httpx itself is imported only where a client of it was passed."""
-
-
-def _error(kind: type[ErrorT], call: str, response: Response) -> ErrorT:
-    try:
-        body = _object(response, call)
-    except DecodeError:
-        # Known to happen: the emulator pastes messages unescaped into its JSON.
-        return kind(call, status=response.status, message=response.content[:500].decode("utf-8", "replace"))
-    return kind(
-        call,
-        status=response.status,
-        error_type=str(body.get("errorType") or ""),
-        message=str(body.get("errorMessage") or ""),
-    )
-
-
-def _object(response: Response, call: str) -> Mapping[str, Any]:
-    try:
-        body = msgspec.json.decode(response.content)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        msg = f"{call}: the answer is not JSON: {error}"
-        raise DecodeError(msg) from error
-    if not isinstance(body, dict):
-        msg = f"{call}: the answer is not a JSON object but {type(body).__name__}"
-        raise DecodeError(msg)
-    return body
 
 
 def _legal_error_type(error_type: str, phase: str) -> str:
