@@ -155,7 +155,7 @@ def package(session: nox.Session) -> None:
     test = ["-c", os.devnull, "--rootdir", ".", "tests/house/test_distribution.py"]
     session.run("pytest", "-q", "-p", "no:cacheprovider", *test, env={"DISTRIBUTION": str(out)})
     (wheel,) = out.glob("*.whl")
-    empty = Path(session.create_tmp()) / "empty"
+    empty = Path(session.create_tmp()).absolute() / "empty"
     shutil.rmtree(empty, ignore_errors=True)
     session.run("python", "-m", "venv", str(empty))
     python = str(empty / "bin" / "python")
