@@ -18,7 +18,8 @@ from lambda_extension.telemetry import (
     UnknownEvent,
 )
 from lambda_extension.telemetry._decoding import EventDecoder
-from lambda_extension.telemetry._events import _Event, _Record
+from lambda_extension.telemetry._events import _Event
+from lambda_extension.telemetry._records import _Record
 
 
 class PlatformEndRecord(_Record, frozen=True):

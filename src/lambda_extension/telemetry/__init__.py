@@ -10,15 +10,8 @@ if TYPE_CHECKING or not import_on_use(__name__):
     from lambda_extension.telemetry._decoding import decode as decode, encode as encode
     from lambda_extension.telemetry._events import (
         ExtensionLog as ExtensionLog,
-        ExtensionRecord as ExtensionRecord,
         FunctionLog as FunctionLog,
-        InitPhase as InitPhase,
-        InitReportMetrics as InitReportMetrics,
-        InitReportRecord as InitReportRecord,
-        InitRuntimeDoneRecord as InitRuntimeDoneRecord,
-        InitStartRecord as InitStartRecord,
         KnownEvent as KnownEvent,
-        LogsDroppedRecord as LogsDroppedRecord,
         PlatformExtension as PlatformExtension,
         PlatformInitReport as PlatformInitReport,
         PlatformInitRuntimeDone as PlatformInitRuntimeDone,
@@ -31,6 +24,17 @@ if TYPE_CHECKING or not import_on_use(__name__):
         PlatformRuntimeDone as PlatformRuntimeDone,
         PlatformStart as PlatformStart,
         PlatformTelemetrySubscription as PlatformTelemetrySubscription,
+        TelemetryEvent as TelemetryEvent,
+        UnknownEvent as UnknownEvent,
+    )
+    from lambda_extension.telemetry._records import (
+        ExtensionRecord as ExtensionRecord,
+        InitPhase as InitPhase,
+        InitReportMetrics as InitReportMetrics,
+        InitReportRecord as InitReportRecord,
+        InitRuntimeDoneRecord as InitRuntimeDoneRecord,
+        InitStartRecord as InitStartRecord,
+        LogsDroppedRecord as LogsDroppedRecord,
         ReportMetrics as ReportMetrics,
         ReportRecord as ReportRecord,
         RestoreReportMetrics as RestoreReportMetrics,
@@ -42,10 +46,8 @@ if TYPE_CHECKING or not import_on_use(__name__):
         Span as Span,
         StartRecord as StartRecord,
         Status as Status,
-        TelemetryEvent as TelemetryEvent,
         TelemetrySubscriptionRecord as TelemetrySubscriptionRecord,
         TraceContext as TraceContext,
-        UnknownEvent as UnknownEvent,
         parse_time as parse_time,
     )
     from lambda_extension.telemetry._stream import (
