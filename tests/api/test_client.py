@@ -315,8 +315,11 @@ async def test_a_second_concurrent_next_never_reaches_the_wire() -> None:
 async def test_after_a_cancelled_next_the_client_refuses_itself() -> None:
     async with FakeLambda() as platform, client_of(platform) as client:
         await client.register("x")
-        with anyio.move_on_after(0.01):
-            await client.next_event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.next_event)
+            with anyio.fail_after(5):
+                await platform.waiting.wait()
+            tasks.cancel_scope.cancel()
         with pytest.raises(RuntimeError, match="lost for good"):
             await client.next_event()
 

@@ -15,6 +15,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 
+import virtual_time
 from fake_lambda import FakeLambda, error, log, report, runtime_done, start
 from lambda_extension import (
     ContainerError,
@@ -26,6 +27,7 @@ from lambda_extension import (
     open_extension,
     open_telemetry,
 )
+from lambda_extension._budget import SHUTDOWN_MARGIN, wall_clock
 from lambda_extension.telemetry import FunctionLog, PlatformReport, ReceiverSettings
 
 
@@ -62,6 +64,23 @@ async def test_a_stream_from_start_to_end() -> None:
         counts = telemetry.statistics()
         assert (counts.received_events, counts.delivered_events, counts.buffered_events) == (6, 6, 0)
         assert platform.names == ["register", "telemetry", "event/next"]
+
+
+async def test_work_ends_a_margin_before_the_environment_does() -> None:
+    async with FakeLambda() as platform:
+        platform.shut_down()
+        # With the event loop's clock for the wall's, the platform's time needs no conversion.
+        token = wall_clock.set(anyio.current_time)
+        try:
+            with anyio.fail_after(5):
+                async with open_extension(**settings(platform)) as extension:
+                    async for _ in extension:
+                        pytest.fail("there was no invocation")
+                    assert extension.shutdown is not None
+                    killed = extension.shutdown.event.deadline_ms / 1000
+                    assert extension.shutdown.deadline == pytest.approx(killed - SHUTDOWN_MARGIN, abs=0.01)
+        finally:
+            wall_clock.reset(token)
 
 
 async def test_an_invoke_that_was_not_asked_for_is_passed_by() -> None:
@@ -118,7 +137,6 @@ async def test_invocation_by_invocation_and_the_rest_after_shutdown() -> None:
                     platform.invoke("r2") if done == "r1" else platform.shut_down()
                 assert extension.shutdown is not None
                 assert extension.shutdown.reason == "spindown"
-                assert extension.shutdown.deadline > anyio.current_time()
                 rest = [event async for event in extension.telemetry]
         assert rows == [
             ("r1", ["a"], InvocationOutcome.RUNTIME_DONE),
@@ -192,17 +210,25 @@ async def test_a_port_in_use_is_reported_and_raised_bare() -> None:
 
 async def test_cancelled_while_subscribing_leaves_nothing() -> None:
     async with FakeLambda() as platform:
+        subscribing = anyio.Event()
 
         async def hang(request: httpx.Request) -> httpx.Response:
             if request.url.path.endswith("telemetry"):
+                subscribing.set()
                 await anyio.sleep_forever()
             return await platform._handle(request)
 
         client = httpx.AsyncClient(transport=httpx.MockTransport(hang))
-        with anyio.move_on_after(0.1) as scope:
+
+        async def use() -> None:
             async with open_telemetry(name="x", environment=platform.environment, http_client=client):
                 pytest.fail("must not be entered")
-        assert scope.cancelled_caught
+
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(use)
+                await subscribing.wait()
+                tasks.cancel_scope.cancel()
         assert platform.names == ["register"]
         await client.aclose()
 
@@ -291,8 +317,10 @@ async def test_a_cancelled_step_loses_no_invocation() -> None:
     async with FakeLambda() as platform:
         with anyio.fail_after(5):
             async with open_extension(**settings(platform)) as extension:
-                with anyio.move_on_after(0.05):
-                    await extension.__anext__()
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(extension.__anext__)
+                    await platform.waiting.wait()
+                    tasks.cancel_scope.cancel()
                 platform.invoke("kept")
                 assert (await extension.__anext__()).request_id == "kept"
         assert platform.names.count("event/next") == 1
@@ -336,7 +364,6 @@ async def test_events_and_batches_share_one_cursor() -> None:
 
 async def test_work_past_the_shutdown_deadline_is_cancelled_and_said_so(caplog: pytest.LogCaptureFixture) -> None:
     async with FakeLambda() as platform:
-        finished = False
         with anyio.fail_after(5):
             async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
                 await platform.post([log("a"), log("b")])
@@ -344,9 +371,7 @@ async def test_work_past_the_shutdown_deadline_is_cancelled_and_said_so(caplog: 
                 platform.shut_down(seconds=0.5)
                 async for _ in extension:
                     pytest.fail("there was no invocation")
-                await anyio.sleep(60)
-                finished = True
-        assert not finished
+                await anyio.sleep_forever()
         assert "the shutdown deadline cut the extension off: 1 events delivered, 1 left over" in caplog.text
 
 
@@ -372,6 +397,7 @@ async def test_leaving_early_says_what_was_left_unread(caplog: pytest.LogCapture
 async def test_a_stalled_consumer_pushes_back_and_what_was_acknowledged_is_kept() -> None:
     async with FakeLambda() as platform:
         acknowledged: list[int] = []
+        full, refused = anyio.Event(), anyio.Event()
         receiver = ReceiverSettings(max_buffered_batches=2)
         with anyio.fail_after(10):
             async with (
@@ -383,18 +409,19 @@ async def test_a_stalled_consumer_pushes_back_and_what_was_acknowledged_is_kept(
                     for number in range(1000):
                         if await platform.post([log(str(number))]) == 200:
                             acknowledged.append(number)
+                            if number == 2:
+                                full.set()
                         else:
+                            refused.set()
                             return
 
                 tasks.start_soon(flood)
                 first = await telemetry.__anext__()
-                with anyio.move_on_after(0.3):
-                    await anyio.sleep_forever()
-                assert telemetry.statistics().buffered_events == 2
+                await full.wait()
                 platform.shut_down()
-                with anyio.move_on_after(1.1):
-                    # Stalled through half of the shutdown: what waits in the socket is refused, not lost.
-                    await anyio.sleep_forever()
+                # Stalled through half of the shutdown: what waits in the socket is refused, not lost.
+                await refused.wait()
+                assert telemetry.statistics().buffered_events == 2
                 rest = [event async for event in telemetry]
                 tasks.cancel_scope.cancel()
         assert texts([first, *rest]) == [str(number) for number in acknowledged]
@@ -445,15 +472,20 @@ async def test_an_invocation_that_comes_after_a_signal_is_not_begun() -> None:
                 await anyio.wait_all_tasks_blocked()
 
 
-async def test_a_second_signal_cancels_what_still_runs() -> None:
-    async with FakeLambda() as platform:
-        with anyio.fail_after(1.5):
-            async with open_extension(**settings(platform)) as extension:
-                os.kill(os.getpid(), signal.SIGTERM)
-                async for _ in extension:
-                    pytest.fail("there was no invocation")
-                os.kill(os.getpid(), signal.SIGTERM)
-                await anyio.sleep(60)
+@pytest.mark.parametrize("name", ["asyncio", "trio"])
+def test_a_second_signal_cancels_what_still_runs(name: str) -> None:
+    async def use() -> None:
+        virtual_time.use_virtual_wall_clock()
+        async with FakeLambda() as platform, open_extension(**settings(platform)) as extension:
+            os.kill(os.getpid(), signal.SIGTERM)
+            async for _ in extension:
+                pytest.fail("there was no invocation")
+            os.kill(os.getpid(), signal.SIGTERM)
+            await anyio.sleep_forever()  # until the deadline, which the first signal set, unless the second counts
+        assert anyio.current_time() == 0.0
+
+    backend, options = virtual_time.backend(name)
+    anyio.run(use, backend=backend, backend_options=options)
 
 
 async def test_managed_instances_get_telemetry_without_invocations() -> None:
@@ -503,32 +535,39 @@ def open_files() -> int:
     return len(os.listdir("/dev/fd"))  # noqa: PTH208 - a count of names
 
 
-CANCEL_AFTER = [0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89]
+MOMENTS = ["start", "subscribed", "waiting", "invoked", "received", "shutdown"]
 
 
-@pytest.mark.parametrize("steps", CANCEL_AFTER)
-async def test_cancelled_at_any_step_nothing_is_left(steps: int) -> None:
-    """Cancel after some number of scheduler steps: start-up, iteration and shutdown all come under the knife."""
+@pytest.mark.parametrize("steps", [0, 1, 3, 8, 21])
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_cancelled_at_any_step_nothing_is_left(moment: str, steps: int) -> None:
+    """Cancel some scheduler steps after a moment: start-up, iteration and shutdown all come under the knife."""
     before = open_files()
+    reached = {name: anyio.Event() for name in MOMENTS}
     async with FakeLambda() as platform:
-        with anyio.fail_after(10):
+        reached |= {"subscribed": platform.subscribed, "waiting": platform.waiting}
+        with anyio.fail_after(5):
             async with anyio.create_task_group() as tasks:
 
                 async def use() -> None:
+                    reached["start"].set()
                     platform.invoke()
                     async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
                         async for invocation in extension:
+                            reached["invoked"].set()
                             await platform.post([log("a"), runtime_done(invocation.request_id)])
+                            reached["received"].set()
                             async for _ in invocation.telemetry():
                                 pass
                             platform.shut_down()
+                        reached["shutdown"].set()
                         async for _ in extension.telemetry:
                             pass
 
                 tasks.start_soon(use)
+                await reached[moment].wait()
                 for _ in range(steps):
                     await anyio.lowlevel.checkpoint()
-                    await anyio.sleep(0.001)
                 tasks.cancel_scope.cancel()
         if platform.port:
             with suppress(OSError):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+import anyio
 import pytest
 
 from lambda_extension.simulator import ExtensionSpec, Simulator
@@ -39,10 +41,21 @@ async def test_the_functions_module_finds_what_was_done_before_register(tmp_path
     (tmp_path / "app.py").write_text(
         f"SECRET = open({str(cache)!r}).read()\n\ndef handler(event, context):\n    return SECRET\n"
     )
-    before = f"await anyio.sleep(0.3); pathlib.Path({str(cache)!r}).write_text('open sesame')"
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)  # reading it waits for a writer
+    before = f"print('at work', flush=True); pathlib.Path({str(cache)!r}).write_text(open({str(gate)!r}).read())"
     spec = extension(before, backend)
     async with Simulator([spec], "app:handler", environment={"PYTHONPATH": str(tmp_path)}, timeout=10) as lambda_:
-        assert (await lambda_.invoke({})).payload == "open sesame"
+        async with anyio.create_task_group() as tasks:
+
+            async def invoke() -> None:
+                assert (await lambda_.invoke({})).payload == "open sesame"
+
+            tasks.start_soon(invoke)
+            await lambda_.record.wait_for(lambda record: record.last_words("cache") == "at work")
+            # All the while, the function's process does not even start.
+            assert [entry.who for entry in lambda_.record.find("process", "start")] == ["cache"]
+            await anyio.Path(gate).write_text("open sesame")
         await lambda_.shutdown()
 
 
