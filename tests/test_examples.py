@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import anyio
 import pytest
 
 from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
+from script_backends import command_on
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = [
@@ -19,18 +19,10 @@ SCRIPTS = [
     for script in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 ]
 
-# Runs a script as if it had asked for the other backend.
-AS_BACKEND = """
-import functools, runpy, sys, anyio
-anyio.run = functools.partial(anyio.run, backend=sys.argv[1])
-sys.argv = sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
-
 
 async def output_of(script: Path, backend: str) -> list[str]:
     """Run a script as an extension for three invocations; it must exit 0 and break no rule."""
-    command = [sys.executable, "-c", AS_BACKEND, backend, str(script)]
+    command = command_on(backend, script)
     function = ScriptedFunction(log_lines=["order accepted"])
     with anyio.fail_after(60):
         async with Simulator([ExtensionSpec(command, name=script.name)], function, timeout=20) as lambda_:

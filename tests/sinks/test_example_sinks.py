@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -21,19 +20,12 @@ from moto.server import ThreadedMotoServer
 
 from lambda_extension import Registration
 from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
+from script_backends import command_on
 
 SINKS = Path(__file__).parents[2] / "examples/sinks"
 REGISTRATION = Registration(extension_id="1", extension_name="test", function_name="f", function_version="1")
 TIME = "2026-03-01T23:59:59.123Z"
 KEYS = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
-
-# Runs a script as if it had asked for the other backend.
-AS_BACKEND = """
-import functools, runpy, sys, anyio
-anyio.run = functools.partial(anyio.run, backend=sys.argv[1])
-sys.argv = sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 async def run_as_extension(script: Path, environment: dict[str, str], anyio_backend: Any) -> list[str]:
@@ -46,7 +38,7 @@ async def run_as_extension(script: Path, environment: dict[str, str], anyio_back
         for turn in range(5)
     ]
     first = ScriptedFunction(log_lines=turns[0].log_lines, then=turns[1:])
-    command = [sys.executable, "-c", AS_BACKEND, backend, str(script)]
+    command = command_on(backend, script)
     with anyio.fail_after(60):
         async with Simulator(
             [ExtensionSpec(command, name=script.name)], first, timeout=20, init_timeout=30, environment=environment
