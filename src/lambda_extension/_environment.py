@@ -62,3 +62,8 @@ class Environment:
     def is_managed_instance(self) -> bool:
         """Whether this is Lambda Managed Instances: no INVOKE, no freeze, several invocations at once."""
         return self.initialization_type == InitializationType.MANAGED_INSTANCES
+
+
+def names_alone(variables: Mapping[str, str]) -> str:
+    """Return environment variables for a `repr`: without their values, which may be credentials."""
+    return f"<{', '.join(variables)}>"

@@ -110,7 +110,7 @@ def test_what_makes_no_sense_is_named(variables: dict[str, str], reason: str) ->
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"endpoint": "ftp://user:secret@host/?token=secret"}, "endpoint must be a URL"),
+        ({"endpoint": "ftp://user:secret@host/?token=secret"}, "endpoint must be a URL such as"),
         ({"compression": "br"}, "compression must be gzip or none, not 'br'"),
         ({"protocol": "x"}, "protocol must be http/json or http/protobuf"),
     ],

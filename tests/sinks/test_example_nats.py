@@ -120,9 +120,10 @@ async def create_narrow_stream(url: str) -> None:
 async def test_nats_keeps_what_a_stream_is_configured_not_to_take(server: Server, portal: BlockingPortal) -> None:
     await in_portal(portal, create_narrow_stream, server.url)
     sink = JetStreamSink(server.url, "narrow")
-    with pytest.raises(SinkError, match="message size exceeds") as caught:
+    with pytest.raises(SinkError, match="JetStream answered 400, 10054") as caught:
         await sink.send(payload("line", encoder=sink.encoder))
     await sink.aclose()
+    assert "message size exceeds" in str(caught.value.answer)
     assert (caught.value.retryable, caught.value.keep) == (False, True)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from lambda_extension._environment import names_alone
 from lambda_extension.simulator import (
     Entry,
     ExtensionSpec,
@@ -92,7 +93,7 @@ class Setup:
     extensions: Sequence[ExtensionSpec]
     function: str | Sequence[str] | None = None
     handler: str | None = None
-    environment: Mapping[str, str] = attrs.field(factory=dict)
+    environment: Mapping[str, str] = attrs.field(factory=dict, repr=names_alone)
     mode: Literal["on-demand", "snap-start", "managed-instances"] = "on-demand"
     concurrency: int = 1
     memory: int = 128

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any, Final, get_args
@@ -10,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from lambda_extension._budget import EXPORT_LIMIT
+from lambda_extension._environment import names_alone
 from lambda_extension.otel._encoders import Protocol, Signal
 from lambda_extension.otel._metrics import Temporality
 
@@ -31,7 +33,7 @@ class SignalSettings:
 
     Attributes:
         exporter: `otlp`, `console` or `none`.
-        url: The whole URL that requests are posted to.
+        url: The whole URL that requests are posted to; there may be secrets in it.
         headers: Headers of requests; their values may be secrets.
         timeout: Seconds that a request may take.
         compression: `gzip`, or None.
@@ -39,7 +41,7 @@ class SignalSettings:
     """
 
     exporter: str
-    url: str
+    url: str = attrs.field(repr=False)
     headers: Mapping[str, str] = attrs.field(repr=lambda headers: f"<{len(headers)}>")
     timeout: float
     compression: str | None
@@ -61,7 +63,7 @@ class Settings:
 
     disabled: bool
     service_name: str | None
-    resource: Mapping[str, str]
+    resource: Mapping[str, str] = attrs.field(repr=names_alone)
     temporality: Temporality
     sampler: str
     value_limit: int | None
@@ -155,17 +157,13 @@ def _url(signal: Signal, variables: Mapping[str, str], endpoint: str | None) -> 
         name = "endpoint" if endpoint is not None else "OTEL_EXPORTER_OTLP_ENDPOINT"
         base = endpoint if endpoint is not None else _get(variables, name, _DEFAULT_ENDPOINT)
         whole = f"{base.rstrip('/')}/v1/{signal}"
-    parts = urlsplit(whole)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"{name} must be a URL such as {_DEFAULT_ENDPOINT}, not {_redacted(whole)!r}"
-        raise ValueError(msg)
-    return whole
-
-
-def _redacted(url: str) -> str:
-    """Return a URL without what may be a secret in it."""
-    head, at, tail = url.partition("@")
-    return (f"{head.partition('//')[0]}//…@{tail}" if at else url).partition("?")[0]
+    # What it is instead is not said, nor is the parser's own error: there may be a password anywhere in it.
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(whole)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return whole
+    msg = f"{name} must be a URL such as {_DEFAULT_ENDPOINT}"
+    raise ValueError(msg)
 
 
 def _compression(name: str, text: str, argument: Any) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import attrs
 
+from lambda_extension._environment import names_alone
 from lambda_extension.packaging._registration import RegistrationCall
 
 # -I: neither PYTHONPATH nor the user's site, which the function may have set; -u: what is printed is seen at once;
@@ -49,7 +50,7 @@ class Launcher:
     script: str
     folder: str
     interpreter: str
-    environment: Mapping[str, str] = attrs.field(factory=dict)
+    environment: Mapping[str, str] = attrs.field(factory=dict, repr=names_alone)
 
     def text(self, registration: RegistrationCall | None) -> bytes:
         """Return the file.

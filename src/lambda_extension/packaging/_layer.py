@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import attrs
 
+from lambda_extension._environment import names_alone
 from lambda_extension.packaging import _stripping
 from lambda_extension.packaging._archive import settle_modes
 from lambda_extension.packaging._bytecode import compile_all, drop_sources
@@ -59,7 +60,7 @@ class Plan:
     target: Target
     requirements: Sequence[Path] = ()
     project: Path | None = None
-    environment: Mapping[str, str] = attrs.field(factory=dict)
+    environment: Mapping[str, str] = attrs.field(factory=dict, repr=names_alone)
     events: tuple[str, ...] | None = None
     lean: bool = False
     sources: bool = True

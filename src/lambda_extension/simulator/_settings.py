@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
+from lambda_extension._environment import names_alone
 from lambda_extension.simulator._apis._extensions import Function
 from lambda_extension.simulator._apis._metadata import CREDENTIALS_PATH, TOKEN
 from lambda_extension.simulator._platform._delivery import DeliverySettings
@@ -45,7 +46,7 @@ class Settings:
     delivery: DeliverySettings = field(factory=DeliverySettings)
     faults: Sequence[Fault] = ()
     about: Function = field(factory=Function)
-    environment: Mapping[str, str] = field(factory=dict)
+    environment: Mapping[str, str] = field(factory=dict, repr=names_alone)
     record_limit: int = 20_000
     opt: Path | None = None
     api_port: int = 0

@@ -266,8 +266,9 @@ def test_an_answer_that_says_nothing_of_parts_is_left_to_the_sink(check: Any, st
 
 
 def test_a_wrong_index_or_token_is_not_the_events_fault() -> None:
-    with pytest.raises(SinkError, match="Incorrect index") as raised:
+    with pytest.raises(SinkError, match=r"Splunk answered 7$") as raised:
         SplunkHEC().read_answer(five(), 400, b'{"text":"Incorrect index","code":7}')
+    assert raised.value.answer == "Incorrect index"
     assert (raised.value.keep, raised.value.retryable, raised.value.is_partial) == (True, False, False)
 
 

@@ -72,12 +72,13 @@ class _Client:
         try:
             return function(self._client)
         except ConnectionClosedError as error:
-            raise ConnectionResetError(str(error)) from error
+            raise ConnectionResetError(f"{self._service}: {type(error).__name__}") from None
         except ClientError as error:
             code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
             # The rest is a matter of configuration, since every payload keeps to the limits: nothing is dropped.
             msg = f"{self._service} answered {code}"
-            raise SinkError(msg, retryable=code in _PASSING or status >= 500) from error
+            # Without the error itself: its text is AWS's, and may quote what was sent.
+            raise SinkError(msg, retryable=code in _PASSING or status >= 500) from None
 
 
 @final

@@ -104,17 +104,21 @@ class JetStreamSink:
                 )
             stream = self._connection.jetstream(timeout=THREAD_CONNECT_LIMIT)
             await stream.publish(self._subject, payload.body, headers={"Nats-Msg-Id": payload.id})
-        except NoStreamResponseError as error:
+        except NoStreamResponseError:
             msg = f"no stream takes {self._subject}"
-            raise SinkError(msg, retryable=False) from error
+            raise SinkError(msg, retryable=False) from None
         except APIError as error:
-            raise SinkError(str(error), retryable=error.code is None or error.code >= 500) from error
-        except MaxPayloadError as error:
-            raise SinkError(str(error), too_large=True) from error
+            # Without its text, which is the server's.
+            msg = f"JetStream answered {error.code}, {error.err_code}"
+            passing = error.code is None or error.code >= 500
+            raise SinkError(msg, retryable=passing, answer=error.description) from None
+        except MaxPayloadError:
+            msg = "the payload is longer than the server takes"
+            raise SinkError(msg, too_large=True) from None
         except (Error, OSError) as error:
             # After a freeze, a connection may be dead without knowing it: the next attempt makes a new one.
             await self._disconnect()
-            raise ConnectionResetError(type(error).__name__) from error
+            raise ConnectionResetError(type(error).__name__) from None
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

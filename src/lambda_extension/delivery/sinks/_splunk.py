@@ -74,12 +74,12 @@ class SplunkHEC:
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
         if answer.code in _CONFIGURATION:
-            raise SinkError(f"Splunk answered {answer.code}: {answer.text}", retryable=False)
+            raise SinkError(f"Splunk answered {answer.code}", retryable=False, answer=answer.text)
         if answer.invalid is not None:
-            msg = f"Splunk answered {answer.code}, {answer.text}, for event {answer.invalid}"
+            msg = f"Splunk answered {answer.code} for event {answer.invalid}"
             # Whether those before it were taken is not said, so that all others are sent again.
             others = [place for place in range(payload.items) if place != answer.invalid]
-            raise SinkError(msg, refused=others, rejected=[answer.invalid])
+            raise SinkError(msg, refused=others, rejected=[answer.invalid], answer=answer.text)
 
 
 def splunk(

@@ -10,6 +10,8 @@ from typing import Any, final
 
 from attrs import field, frozen
 
+from lambda_extension._environment import names_alone
+
 __all__ = ["ExtensionSpec", "FunctionContext", "Script", "ScriptedFunction", "function_argv"]
 
 
@@ -89,7 +91,7 @@ class ExtensionSpec:
 
     command: Any
     name: str | None = field(default=None, kw_only=True)
-    environment: dict[str, str] = field(factory=dict, kw_only=True)
+    environment: dict[str, str] = field(factory=dict, kw_only=True, repr=names_alone)
 
     @property
     def argv(self) -> list[str] | None:
