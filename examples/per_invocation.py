@@ -9,7 +9,7 @@ from lambda_extension.telemetry import TelemetryEvent
 
 async def ship(batch: list[TelemetryEvent]) -> None:
     """Send a batch to a backend; here, only say so."""
-    print(f"shipped {len(batch)} events")
+    print(f"shipped {len(batch)} events", flush=True)
     batch.clear()
 
 

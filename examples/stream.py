@@ -12,9 +12,9 @@ async def main() -> None:
         async for event in telemetry:
             match event:
                 case FunctionLog(record=record):
-                    print("function:", record)
+                    print("function:", record, flush=True)
                 case PlatformReport(record=report):
-                    print("billed:", report.metrics.billed_duration_ms, "ms for", report.request_id)
+                    print("billed:", report.metrics.billed_duration_ms, "ms for", report.request_id, flush=True)
                 case _:
                     pass
 

@@ -11,13 +11,13 @@ class Counter:
         self.invocations = 0
 
     async def init(self, client: ExtensionClient) -> None:
-        print("watching", client.registration.function_name)
+        print("watching", client.registration.function_name, flush=True)
 
     async def handle_invoke(self, event: InvokeEvent) -> None:
         self.invocations += 1
 
     async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
-        print(f"{self.invocations} invocations until {reason}")
+        print(f"{self.invocations} invocations until {reason}", flush=True)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ async def output_of(script: Path, backend: str) -> list[str]:
     with anyio.fail_after(60):
         async with Simulator([ExtensionSpec(command, name=script.name)], function, timeout=20) as lambda_:
             results = await lambda_.invoke_many(3)
+            # Standard output is a pipe: what is printed without a flush would come at the end of the process at best.
+            await lambda_.record.wait_for(lambda record: bool(record.find("output", who=script.name)))
             shutdown = await lambda_.shutdown()
     assert [result.status for result in results] == ["success"] * 3
     assert shutdown.exit_codes[script.name] == 0
