@@ -16,15 +16,20 @@ import anyio
 from lambda_extension import run_telemetry
 
 if TYPE_CHECKING:
+    from lambda_extension.delivery import Delivery
     from lambda_extension.telemetry import ReceiverSettings
 
 URL = os.environ["BENCH_URL"]
 
 
 async def delivery() -> None:
+    await run_telemetry(processor, receiver=receiver())
+
+
+def processor() -> Delivery:  # called once the extension has registered
     from lambda_extension.delivery import Delivery, HTTPSink
 
-    await run_telemetry(Delivery(HTTPSink(URL)), receiver=receiver())
+    return Delivery(HTTPSink(URL))
 
 
 async def otlp() -> None:
