@@ -16,8 +16,12 @@ from benchmarks.durable import measure
 from sinks_for_tests import REGISTRATION, ScriptedSink, assert_adds_up, eventually, logs, numbers_of
 
 from fake_lambda import FakeLambda, log
-from lambda_extension import TelemetryProcessor, run_telemetry
+from lambda_extension import ShutdownReason, TelemetryProcessor, run_telemetry
 from lambda_extension.delivery import Batching, Delivery, Spill
+from lambda_extension.records import without
+from lambda_extension.telemetry import decode
+
+TIME = "2026-03-01T10:00:00.000Z"
 
 # Forks processes that take in events, say so, send now and then, and are killed at random.
 KILLED = """
@@ -99,6 +103,32 @@ async def test_what_is_taken_in_is_on_disk_at_once_and_gone_when_it_is_delivered
     await delivery.flush()
     assert [numbers_of(payload) for payload in sink.payloads] == [[0], [1], [2]]
     assert not segment.exists()
+
+
+async def test_a_kill_costs_a_report_only_what_had_been_told_before_it(tmp_path: Path) -> None:
+    def told(*raw: tuple[str, Any]) -> list[Any]:
+        return decode(json.dumps([{"time": TIME, "type": kind, "record": record} for kind, record in raw]).encode())
+
+    async def begin(sink: ScriptedSink) -> Delivery:
+        delivery = Delivery(
+            sink, transforms=[without(source="platform")], spill=Spill(directory=tmp_path, durable=True)
+        )
+        await delivery.init(REGISTRATION)
+        return delivery
+
+    request = {"requestId": "r-1", "status": "success"}
+    killed = await begin(ScriptedSink())
+    await killed.process(told(("platform.start", request), ("function", "a line"), ("platform.runtimeDone", request)))
+    del killed
+    sink = ScriptedSink()
+    delivery = await begin(sink)
+    assert delivery.statistics().recovered == 1  # the line: the report waits, in memory, for the platform's own
+    await delivery.process(told(("platform.report", {**request, "metrics": {"durationMs": 1.5}})))
+    await delivery.flush()
+    await delivery.shutdown(ShutdownReason.SPINDOWN, None)
+    records = [json.loads(piece) for payload in sink.payloads for piece in payload.pieces]
+    assert [(each["type"], each["requestId"]) for each in records] == [("function", "r-1"), ("report", "r-1")]
+    assert "started" not in records[1]
 
 
 async def test_memory_that_is_on_disk_already_costs_nothing_to_free(tmp_path: Path) -> None:

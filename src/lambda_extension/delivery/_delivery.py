@@ -64,7 +64,8 @@ class Delivery:
         send_timeout: Seconds that one send may take, or opening the sink.
 
     Attributes:
-        durable: Whether what was taken in is on disk when `process` returns; the platform is then answered afterwards.
+        durable: Whether what was taken in, and is not held back, is on disk when `process` returns; the platform is
+            answered after that.
 
     Raises:
         ModuleNotFoundError: tenacity, or zstandard where it is asked for, is not installed.
@@ -150,7 +151,8 @@ class Delivery:
     async def process(self, events: Iterable[Any]) -> None:
         """Take in events. Blocks only while memory is full and batches are written to the spill store.
 
-        With `Spill(durable=True)` they are on disk when it returns. A cancelled call has taken all of the events.
+        With `Spill(durable=True)` they are on disk when it returns, but for records that are held back. A cancelled
+        call has taken all of the events.
         """
         self._intake.take(events, self._wall_clock())
         if self.durable:

@@ -103,7 +103,8 @@ class Spill:
         max_bytes: Bytes that the files may take up; the oldest segment is deleted, and counted, to make room.
         segment_bytes: Bytes after which a new segment is begun.
         durable: Whether each batch of the platform is written before it is acknowledged, so that no kill of the
-            process loses it. It then travels as a payload of its own.
+            process loses it. It then travels as a payload of its own. Records that are held back, such as the report of
+            an invocation whose end has not been told, are in memory only.
     """
 
     directory: str | os.PathLike[str] | None = None
