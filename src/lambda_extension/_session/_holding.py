@@ -37,11 +37,7 @@ async def hold_session(
         try:
             listener = await _listen(client, subscription, receiver or ReceiverSettings(), required=required)
         except Exception as error:
-            if on_failed_start is not None:
-                # First, since Lambda may end the environment once it is told.
-                with anyio.CancelScope(deadline=error_phases().hook):
-                    await on_failed_start(error)
-            await reporter.report(error, past_init=False, deadline=None)
+            await _tell_of_failed_start(error, reporter, on_failed_start)
             raise
     try:
         async with anyio.create_task_group() as tasks:
@@ -71,6 +67,17 @@ async def hold_session(
     else:
         return
     raise leaving
+
+
+async def _tell_of_failed_start(
+    error: Exception, reporter: Reporter, hook: Callable[[Exception], Awaitable[object]] | None
+) -> None:
+    """Run the hook, within its share of the time, and tell Lambda that init failed."""
+    if hook is not None:
+        # First, since Lambda may end the environment once it is told.
+        with anyio.CancelScope(deadline=error_phases().hook):
+            await hook(error)
+    await reporter.report(error, past_init=False, deadline=None)
 
 
 async def _listen(
