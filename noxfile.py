@@ -22,7 +22,6 @@ nox.options.sessions = [
     "emulator",
     "browser",
     "audit",
-    "tests_lowest",
     "tests",
     "coverage",
 ]

@@ -105,7 +105,7 @@ def test_a_method_may_be_whatever_gives_a_coroutine() -> None:
         async def __call__(self) -> None:
             """Do nothing."""
 
-    mine = made(flush=Callable(), init=functools.partial(do), shutdown=staticmethod(do))
+    mine = made(flush=Callable(), init=staticmethod(functools.partial(do)), shutdown=staticmethod(do))
     assert hooks_of(mine, TelemetryProcessor).keys() == {"flush", "init", "shutdown"}
 
 

@@ -158,7 +158,7 @@ class TelemetryStream:
         Raises:
             RuntimeError: The stream does not belong to one.
         """
-        if self._session is None:
+        if self._session is None:  # pragma: no cover - only sessions make streams
             msg = "this stream was not opened by a session"
             raise RuntimeError(msg)
         return self._session
