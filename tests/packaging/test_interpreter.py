@@ -26,7 +26,7 @@ TARGET = Target(HERE, "x86_64")
 def home(tmp_path: Path) -> Path:
     home = tmp_path / "home"
     home.mkdir()
-    (home / "notes.py").write_text("import asyncio\nimport json\nimport shelve\n")
+    (home / "notes.py").write_text("import asyncio\nimport json\nimport plistlib\n")
     (home / "other.py").write_text("this is for another Python\n")
     return home
 
@@ -34,14 +34,14 @@ def home(tmp_path: Path) -> Path:
 def test_an_interpreter_brings_what_the_extension_imports_and_runs(home: Path, tmp_path: Path) -> None:
     python = bundle(Path(sys.base_prefix), home, TARGET, tmp_path / "scratch")
     assert python == home / "python" / "bin" / f"python{HERE}"
-    code = "import sys, json, shelve, asyncio; print(sys.prefix); print(json.__file__)"
+    code = "import sys, json, plistlib, asyncio; print(sys.prefix); print(json.__file__)"
     done = subprocess.run([str(python), "-IuS", "-c", code], capture_output=True, text=True, check=True)
     prefix, module = done.stdout.splitlines()
     assert prefix == str(home / "python")
     assert module.startswith(prefix)
     library = home / "python" / "lib" / f"python{HERE}"
     assert not [name for name in ("tkinter", "test", "idlelib", "sqlite3", "pydoc.py") if (library / name).exists()]
-    assert (library / "shelve.py").exists()
+    assert (library / "plistlib.py").exists()
     done = subprocess.run([str(python), "-IuS", "-c", "import sqlite3"], capture_output=True, text=True, check=False)
     assert "No module named 'sqlite3'" in done.stderr
 
@@ -118,7 +118,7 @@ def test_a_process_that_asks_for_something_else_first_is_waited_for(tmp_path: Pa
 
 def test_a_layer_with_an_interpreter_names_it_in_its_launcher(tmp_path: Path) -> None:
     script = tmp_path / "notes.py"
-    script.write_text("import shelve\n")
+    script.write_text("import plistlib\n")
     root = tmp_path / "layer"
     root.mkdir()
     plan = Plan(script=script, name="notes", target=TARGET, interpreter=Path(sys.base_prefix), events=(), sources=False)
