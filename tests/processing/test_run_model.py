@@ -13,7 +13,7 @@ import anyio
 import attrs
 import pytest
 from fake_session import FakeSession
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from fake_lambda import log, runtime_done
 from lambda_extension import ShutdownReason, TelemetryProcessor
@@ -87,6 +87,14 @@ POLICIES: list[FlushPolicy] = [
     sees_ends=st.booleans(),
     budget=st.floats(0.5, 2.0),
     on=st.sampled_from(["asyncio", "trio"]),
+)
+@example(  # the flush that is cut off for the last one is the fifth failure in a row
+    made=[([], [-1.0, HANG, -1.0, HANG, HANG], [])],
+    plan=[(17.0, 0.0, 0, False), (23.0, 0.0, 0, False), (24.0, 0.0, 0, False)],
+    policy=POLICIES[1],
+    sees_ends=True,
+    budget=1.0,
+    on="asyncio",
 )
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_hangs_or_fails_deadlines_and_sums_hold(

@@ -33,6 +33,7 @@ class Guard:
         # By method: a `process` that does well says nothing about `flush`.
         self._in_a_row: Counter[str] = Counter()
         self._left_alone_since: float | None = None
+        self._ending = False
         self._said: set[tuple[str, type[Exception]]] = set()
 
     async def call(self, method: Callable[..., Awaitable[object]], *args: Any, what: str, events: int = 0) -> bool:
@@ -81,9 +82,10 @@ class Guard:
         # A wall clock that was set back counts as if the pause were over.
         return since is not None and 0 <= self._wall_clock() - since < DEGRADED_PAUSE
 
-    def try_again(self) -> None:
-        """Leave the processor alone no longer: its last flush is its last chance, and has a limit besides."""
+    def leave_alone_no_more(self) -> None:
+        """Call the processor from here on, however often it fails: its last flush has a limit, and none comes after."""
         self._left_alone_since = None
+        self._ending = True
 
     def _say(self, error: Exception, what: str) -> None:
         if (what, type(error)) not in self._said:
@@ -98,6 +100,6 @@ class Guard:
     def _count_failure(self, what: str) -> None:
         self._in_a_row[what] += 1
         # After the pause one failure is enough: only a success forgets those before.
-        if self._in_a_row[what] >= _MOST_FAILURES:
+        if self._in_a_row[what] >= _MOST_FAILURES and not self._ending:
             self._left_alone_since = self._wall_clock()
             logger.warning("%s is left alone for %.0f s after repeated failures", self._name, DEGRADED_PAUSE)

@@ -173,7 +173,8 @@ class Lane:
             logger.warning("%s was too slow: %d events were left over at the shutdown", self.name, self._owed)
         try:
             if self._loop is not None:
-                self._guard.try_again()
+                # And not until the next failure: the flush that is cut off below, for the last one, may be one.
+                self._guard.leave_alone_no_more()
                 await self._loop.last(cut_at=phases.drain, until=phases.flush)
         finally:
             if self._guard.errors or self._guard.dropped:
