@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import example, given, strategies as st
 
 from fake_lambda import TIME, log, report, runtime_done
 from lambda_extension import logs, telemetry
-from lambda_extension.telemetry._splitting import NotAnArrayError, members, split
+from lambda_extension.telemetry._splitting import Effort, NotAnArrayError, members, split
 
 NEIGHBOURS = [log('say "hi" }],{ \\'), report("r"), runtime_done("r")]
 FIRST, SECOND, THIRD = (json.dumps(event).encode() for event in NEIGHBOURS)
@@ -65,34 +66,34 @@ def test_neighbours_of_arbitrary_bytes_stand_and_the_culprit_is_kept(
 
 @given(st.lists(pieces_of_json, max_size=5).map(b",".join) | st.binary(max_size=60))
 def test_no_byte_is_lost(inner: bytes) -> None:
-    pieces = list(split(b" [" + inner + b"]\n"))
+    pieces = list(split(b" [" + inner + b"]\n", Effort()))
     assert re.sub(rb"[, \t\r\n]", b"", b"".join(pieces)) == re.sub(rb"[, \t\r\n]", b"", inner)
     assert all(piece == piece.strip() or piece[-1:] in b"\x0b\x0c" or piece[:1] in b"\x0b\x0c" for piece in pieces)
 
 
 @given(st.lists(st.sampled_from([FIRST, SECOND, NESTED, b"1", b"[]", b'"x"', b"{}", b"[[1], [], {}]"]), max_size=6))
 def test_an_array_that_is_one_is_split_as_json_has_it(elements: list[bytes]) -> None:
-    assert list(split(b"[" + b" , ".join(elements) + b"]")) == elements
+    assert list(split(b"[" + b" , ".join(elements) + b"]", Effort())) == elements
 
 
 def test_events_that_are_whole_inside_one_that_breaks_are_taken_whole() -> None:
     whole = b'{"time":"u","record":[1,{"time":"v"},{"time":"w"}]}'
-    assert list(split(b'[{"type":"x","record":[1,%s 2]' % whole)) == [b'{"type":"x","record":[1', whole, b"2"]
+    assert list(split(b'[{"type":"x","record":[1,%s 2]' % whole, Effort())) == [b'{"type":"x","record":[1', whole, b"2"]
 
 
 @given(st.dictionaries(st.text("abc", max_size=3), st.sampled_from([b"1", b'"a"', b"[1,2]", b'{"b":[]}'])))
 def test_members_are_found_by_name(wanted: dict[str, bytes]) -> None:
     raw = b" {" + b", ".join(b'"%s" : %s ' % (name.encode(), value) for name, value in wanted.items()) + b"}"
-    assert members(raw) == wanted
+    assert members(raw, Effort()) == wanted
     unreadable = {**wanted, "last": b"NaN"}
     raw = b" {" + b", ".join(b'"%s" : %s ' % (name.encode(), value) for name, value in unreadable.items()) + b"}"
-    assert members(raw) == unreadable
+    assert members(raw, Effort()) == unreadable
 
 
 @pytest.mark.parametrize("body", [b"", b"[", b"]", b"{}", b"[1", b"1]", b"[] x"])
 def test_what_does_not_begin_and_end_as_an_array_is_none(body: bytes) -> None:
     with pytest.raises(NotAnArrayError):
-        list(split(body))
+        list(split(body, Effort()))
 
 
 @pytest.mark.timeout(60)  # each takes seconds at most; what is not linear would take hours
@@ -124,8 +125,87 @@ def test_what_does_not_begin_and_end_as_an_array_is_none(body: bytes) -> None:
 )
 def test_megabytes_of_anything_take_time_in_proportion(unit: bytes) -> None:
     junk = unit * (MEGABYTES // len(unit))
-    *_, last = split(b"[" + FIRST + b',{"time":"t","type":"function","record":' + junk + b"}," + THIRD + b"]")
+    enough = Effort(100 * MEGABYTES)
+    *_, last = split(b"[" + FIRST + b',{"time":"t","type":"function","record":' + junk + b"}," + THIRD + b"]", enough)
     assert last == THIRD
-    members(b'{"a":' + junk)
-    for _ in split(b"[" + junk + b"]"):
+    members(b'{"a":' + junk, enough)
+    for _ in split(b"[" + junk + b"]", enough):
         pass
+
+
+STEPS = 5_000
+HOSTILE = [
+    *(
+        b'{"a":',
+        b'[{"a":',
+        b'{"time":',
+        b',{"time":',
+        b'{"time":[1,',
+        b'{"time":"},',
+        b'{"time":"\x01"},',
+    ),
+    b"[1," + SECOND + b",",
+    b'{"time":"t","type":"function","record":NaN},',
+    b'{"time":"t","type":"platform.report","record":{"requestId":1,"status":NaN}},',
+    b'{"time":"t","type":"platform.report","record":{"requestId":"r","status":"s","spans":['
+    + b"1," * 30_000
+    + b"1]}},",
+]
+
+
+@pytest.fixture
+def little_effort(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lambda_extension.telemetry._decoding.Effort", lambda: Effort(STEPS))
+
+
+def calls_of(function: Callable[[], Any]) -> int:
+    """Count what is called, in Python and in C: how much is done, whatever the machine does besides."""
+    calls = 0
+
+    def count(frame: object, event: str, _: object) -> None:
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("unit", "inside"),
+    [*((unit, True) for unit in HOSTILE), *((unit, False) for unit in [*HOSTILE, b"[],", b"1,"])],
+    ids=lambda given: str(given)[:54],
+)
+@pytest.mark.usefixtures("little_effort")
+def test_a_hostile_body_is_worth_a_bounded_effort_and_is_kept_whole(unit: bytes, inside: bool) -> None:
+    junk = unit * (-(-200_000 // len(unit)))
+    body = b"[" + FIRST + b',{"time":"t","type":"function","record":' + junk + b"}]" if inside else b"[" + junk + b"]"
+    calls = calls_of(lambda: telemetry.decode(body))
+    assert calls < 6 * STEPS
+    events = telemetry.decode(body)
+    last = events[-1]
+    assert isinstance(last, telemetry.UnknownEvent)
+    assert last.reason == "too much in one body is odd" or last.raw.startswith(b'{"a":')
+    # From where the effort was over, not a byte is missing.
+    assert last.raw.strip(b" ,") == body[1:-1].strip(b" ,")[-len(last.raw.strip(b" ,")) :]
+    assert len(last.raw) > len(body) / 2
+    json.loads(telemetry.encode(events))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"time":"t","type":"function","record":NaN}',
+        b'{"time":"t","type":"platform.report","record":{"requestId":1,"status":NaN,"metrics":{"durationMs":"1"}}}',
+        b'{"time":"t","type":"platform.future","record":{}}',
+    ],
+)
+def test_a_batch_as_long_as_lambda_sends_one_is_taken_event_by_event_though_each_is_odd(odd: bytes) -> None:
+    events = telemetry.decode(b"[" + b",".join([odd] * 10_000) + b"]")
+    assert len(events) == 10_000
+    assert {getattr(event, "reason", "") for event in events} != {"too much in one body is odd"}
+    assert events[-1] == events[0]

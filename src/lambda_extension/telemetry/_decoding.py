@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, Generic, TypeVar, get_args
 
@@ -10,11 +10,13 @@ import msgspec
 
 from lambda_extension._exceptions import DecodeError
 from lambda_extension.telemetry._events import KnownEvent, TelemetryEvent, UnknownEvent
-from lambda_extension.telemetry._splitting import NotAnArrayError, members, split
+from lambda_extension.telemetry._splitting import ODD_EVENT, Effort, NotAnArrayError, members, split
 from lambda_extension.telemetry._tolerant import UNREADABLE, MisfitError, read_struct, read_text
 
 EventT = TypeVar("EventT")
 
+# Why an event is unknown that may hold others.
+_TOO_ODD = "too much in one body is odd"
 _RAW_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -41,6 +43,8 @@ class EventDecoder(Generic[EventT]):
     def decode(self, body: bytes | bytearray | memoryview) -> list[EventT | UnknownEvent]:
         """Decode a batch in one typed pass; only if that fails, event by event, so that one misfit costs no other.
 
+        Where so much is odd that the event loop would wait for long, the rest of the body is one `UnknownEvent`.
+
         Raises:
             DecodeError: The body is not a JSON array; the message holds nothing of it.
         """
@@ -49,26 +53,38 @@ class EventDecoder(Generic[EventT]):
         except UNREADABLE:
             pass
         try:
-            return [self._decode_one(bytes(piece)) for piece in _RAW_ARRAY.decode(body)]
+            return list(self._decode_each(map(bytes, _RAW_ARRAY.decode(body)), Effort()))
         except UNREADABLE as error:
             reason = str(error)
         try:
-            return [self._decode_one(piece) for piece in split(bytes(body))]
+            effort = Effort()
+            return list(self._decode_each(split(bytes(body), effort), effort))
         except NotAnArrayError:
             msg = f"not a JSON array of events: {reason} (the body has {len(body)} bytes)"
             raise DecodeError(msg) from None
 
-    def _decode_one(self, raw: bytes) -> EventT | UnknownEvent:
+    def _decode_each(self, pieces: Iterator[bytes], effort: Effort) -> Iterator[EventT | UnknownEvent]:
+        for piece in pieces:
+            if effort.left <= 0:
+                yield UnknownEvent(raw=b",".join([piece, *pieces]), reason=_TOO_ODD)
+                return
+            yield self._decode_one(piece, effort)
+
+    def _decode_one(self, raw: bytes, effort: Effort) -> EventT | UnknownEvent:
         try:
             return self._one.decode(raw)
         except UNREADABLE as error:
             reason = str(error)
-        given = members(raw)
+        effort.take(ODD_EVENT)
+        given = members(raw, effort)
         kind, time = _text(given.get("type")), _text(given.get("time"))
         known = None if kind is None else self._kinds.get(kind)
         if known is not None:
             try:
-                return read_struct(known, raw)  # type: ignore[no-any-return]  # one of the union
+                event: EventT = read_struct(known, raw, effort)
+                if effort.left > 0:
+                    return event
+                reason = _TOO_ODD
             except MisfitError as error:
                 reason = str(error)
         return UnknownEvent(raw=raw, type=kind, time=time, reason=reason)

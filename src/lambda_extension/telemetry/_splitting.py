@@ -5,14 +5,14 @@ platform begin with their time, type or record, and such a beginning, raw quotes
 of JSON: this is where an array is taken up again after an element that has no structure either.
 
 Everything takes time and memory in proportion to the input, whatever it is: each pattern is possessive, and what was
-looked at once is not looked at again.
+looked at once is not looked at again. And no body is worth more than a bounded effort, since the event loop waits.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Generator, Iterator
-from typing import NamedTuple
+from typing import Final, NamedTuple, final
 
 import msgspec
 
@@ -33,6 +33,30 @@ _READ_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
+# A step is one token, or what takes as long: half a microsecond or so on a whole core. Lambda sends 10,000 events at
+# most in one batch; this is enough for as many reports each of which is odd.
+MOST_STEPS: Final = 1_200_000
+ODD_EVENT: Final = 30
+_PIECE: Final = 2
+
+
+@final
+class Effort:
+    """What may still be done about one body; who runs out of it leaves the rest in one piece.
+
+    Attributes:
+        left: Steps.
+    """
+
+    def __init__(self, steps: int = MOST_STEPS) -> None:
+        self.left = steps
+
+    def take(self, steps: int = 1) -> bool:
+        """Take some steps; False where there are none left."""
+        self.left -= steps
+        return self.left > 0
+
+
 class NotAnArrayError(ValueError):
     """There is no array to split."""
 
@@ -51,8 +75,10 @@ class _Value(NamedTuple):
     events: list[tuple[int, int]]
 
 
-def split(body: bytes) -> Iterator[bytes]:
+def split(body: bytes, effort: Effort) -> Iterator[bytes]:
     """Give the elements of an array, one piece for each; what has no structure ends where the next event begins.
+
+    Where the effort is over, all the rest is one piece.
 
     Raises:
         NotAnArrayError: The body does not begin and end as an array does.
@@ -63,6 +89,9 @@ def split(body: bytes) -> Iterator[bytes]:
     inner = inner[1:-1]
     position = 0
     while position < len(inner):
+        if not effort.take(_PIECE):
+            yield from _something(inner[position:])
+            return
         if _BEGINNING.match(inner, position):  # the common case: what lies before the next event is one, and whole
             end = _next_event(inner, position)
             piece = inner[position:end].strip(_BLANK)
@@ -70,7 +99,9 @@ def split(body: bytes) -> Iterator[bytes]:
                 yield piece
                 position = end + 1
                 continue
-        value = _scan(inner, position)
+        value = _scan(inner, position, effort)
+        if effort.left <= 0:
+            continue
         end = -1 if value.end < 0 else _next_comma(inner, value.end)
         if end < 0:
             end = yield from _split_broken(inner, position, value)
@@ -118,15 +149,15 @@ def _next_comma(inner: bytes, end: int) -> int:
     return found.start(_COMMA) if found.lastindex == _COMMA else -1
 
 
-def members(raw: bytes) -> dict[str, bytes]:
+def members(raw: bytes, effort: Effort) -> dict[str, bytes]:
     """Give the members of an object by name, each as its JSON; of one that breaks, those before, and the rest of it."""
     try:
         return {name: bytes(value) for name, value in _READ_MEMBERS.decode(raw).items()}
     except _UNREADABLE:
-        return _members_by_structure(raw)
+        return _members_by_structure(raw, effort)
 
 
-def _members_by_structure(raw: bytes) -> dict[str, bytes]:
+def _members_by_structure(raw: bytes, effort: Effort) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     position = 1 + len(raw) - len(raw.lstrip(_BLANK))
     if raw[position - 1 : position] != b"{":
@@ -140,7 +171,7 @@ def _members_by_structure(raw: bytes) -> dict[str, bytes]:
             return found
         name = token[_STRING][1:-1].decode("utf-8", "replace")
         position = colon.end()
-        value = _scan(raw, position)
+        value = _scan(raw, position, effort)
         if value.end < 0:
             found[name] = raw[position:]
             return found
@@ -156,26 +187,26 @@ def count_events(text: bytes) -> int:
     return sum(1 for _ in _EVENT.finditer(text))
 
 
-def elements(raw: bytes) -> list[bytes]:
+def elements(raw: bytes, effort: Effort) -> list[bytes]:
     """Give the elements of an array, none where it is not one."""
     try:
         return list(map(bytes, _READ_ELEMENTS.decode(raw)))
     except _UNREADABLE:
         pass
     try:
-        return list(split(raw))
+        return list(split(raw, effort))
     except NotAnArrayError:
         return []
 
 
-def _scan(text: bytes, position: int) -> _Value:
-    """Follow one value from where it begins to where it ends, or breaks."""
+def _scan(text: bytes, position: int, effort: Effort) -> _Value:
+    """Follow one value from where it begins to where it ends, or breaks, or the effort is over."""
     kinds = bytearray()  # of the brackets that are open
     begun: list[tuple[int, int]] = []  # what looks like an event and is open: how deep, and where
     events: list[tuple[int, int]] = []
     expected = _VALUE
     before = position
-    while (token := _TOKEN.match(text, position)) is not None:
+    while effort.take() and (token := _TOKEN.match(text, position)) is not None:
         kind = token.lastindex or 0
         start, end = token.span(kind)
         if kind in (_STRING, _SCALAR):

@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
-from lambda_extension.telemetry._splitting import elements, members
+from lambda_extension.telemetry._splitting import ODD_EVENT, Effort, elements, members
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -20,21 +20,22 @@ class MisfitError(ValueError):
     """A value cannot be made into what it should be."""
 
 
-def read_struct(kind: type[msgspec.Struct], raw: bytes) -> Any:
+def read_struct(kind: type[msgspec.Struct], raw: bytes, effort: Effort) -> Any:
     """Make a struct field by field.
 
     Args:
         kind: The struct.
         raw: An object's JSON; it may break off, or hold what is no JSON.
+        effort: What it may take; if that is over afterwards, something may be missing.
 
     Raises:
         MisfitError: A field that has no default is missing, or cannot be read.
     """
-    given = members(raw)
+    given = members(raw, effort)
     read = {}
     for field in _fields(kind):
         try:
-            read[field.name] = _read(field.type, given[field.encode_name])
+            read[field.name] = _read(field.type, given[field.encode_name], effort)
         except (KeyError, MisfitError):
             if field.required:
                 msg = f"Object has no readable `{field.encode_name}`"
@@ -62,7 +63,7 @@ _fields = cache(msgspec.structs.fields)
 _decoder: Callable[[Any], msgspec.json.Decoder[Any]] = cache(msgspec.json.Decoder)
 
 
-def _read(kind: Any, raw: bytes) -> Any:
+def _read(kind: Any, raw: bytes, effort: Effort) -> Any:
     """Read a value of one of the types that the structs' fields have."""
     try:
         return _decoder(kind).decode(raw)
@@ -71,18 +72,18 @@ def _read(kind: Any, raw: bytes) -> Any:
     parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
     for part in parts:
         try:
-            return _read_as(part, raw)
+            return _read_as(part, raw, effort)
         except MisfitError:
             continue
     raise MisfitError
 
 
-def _read_as(kind: Any, raw: bytes) -> Any:
+def _read_as(kind: Any, raw: bytes, effort: Effort) -> Any:
     if get_origin(kind) is tuple:
         (item, _) = get_args(kind)
-        return tuple(_readable(item, elements(raw)))
+        return tuple(_readable(item, elements(raw, effort), effort))
     if issubclass(kind, msgspec.Struct):
-        return read_struct(kind, raw)
+        return read_struct(kind, raw, effort)
     if kind in (int, float):
         number = _number(raw)
         return round(number) if kind is int else number
@@ -102,9 +103,11 @@ def _number(raw: bytes) -> float:
     return number
 
 
-def _readable(kind: Any, pieces: list[bytes]) -> Any:
+def _readable(kind: Any, pieces: list[bytes], effort: Effort) -> Any:
     for piece in pieces:
+        if not effort.take(ODD_EVENT):
+            return
         try:
-            yield _read(kind, piece)
+            yield _read(kind, piece, effort)
         except MisfitError:
             continue
