@@ -161,6 +161,20 @@ async def test_only_what_is_wanted_is_made(backend: Backend) -> None:
     assert off.statistics() == {}
 
 
+async def test_a_sampler_that_takes_none_has_no_spans_and_long_values_are_cut(backend: Backend) -> None:
+    variables = {"OTEL_TRACES_SAMPLER": "always_off", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "5"}
+    processor = processor_for(backend, "traces", "logs", protocol="http/protobuf", variables=variables)
+    await processor.init(REGISTRATION)
+    await processor.process(events(start(1), line(1.5, {"message": "a long message", "note": ["a long note"]})))
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    assert list(processor.statistics()) == ["logs"]
+    (own,) = [record for record in backend.logs if record.body.string_value == "a long message"]
+    (note,) = [each.value for each in own.attributes if each.key == "note"]
+    assert note.array_value.values[0].string_value == "a lon"
+    asked = processor_for(backend, "traces", variables=variables, sampled="always")
+    assert list(asked.statistics()) == ["traces"]
+
+
 async def test_metrics_have_an_interval_of_their_own(backend: Backend) -> None:
     processor = processor_for(backend, "metrics", protocol="http/protobuf", metrics_interval=3600.0)
     await processor.init(REGISTRATION)
@@ -524,7 +538,7 @@ async def test_a_function_that_leaves_in_the_middle_of_an_export_costs_nothing()
 
     scope = {"type": "http", "method": "POST", "path": "/v1/traces", "headers": []}
     await intake(scope, receive, send)
-    assert not intake.requests
+    assert not intake.refused
 
 
 def test_an_exporter_whose_loop_has_ended_ends_in_silence() -> None:

@@ -47,6 +47,7 @@ class Conversion:
         environment: Environment,
         *,
         pipeline: Pipeline | None = None,
+        value_limit: int | None = None,
         span_hook: Callable[[OTLPSpan], OTLPSpan | None] | None = None,
         metric_hook: Callable[[OTLPMetric], OTLPMetric | None] | None = None,
         on_restore: Callable[[], object] = lambda: None,
@@ -60,7 +61,7 @@ class Conversion:
         self._identities = identities
         # Where several invocations run at once, what the platform knows of their traces comes with their reports.
         self._late = environment.is_managed_instance
-        self._log_maker = LogMaker(identities, waits=self._late)
+        self._log_maker = LogMaker(identities, waits=self._late, value_limit=value_limit)
         self._pipeline = pipeline or Pipeline()
         self._hooks: dict[str, Any] = {"traces": span_hook, "metrics": metric_hook}
         self._on_restore = on_restore

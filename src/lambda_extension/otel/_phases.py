@@ -86,7 +86,7 @@ class SpanMaker:
         phase_names: Whether an invocation's span is called `<function>/invoke`, as inits are `<function>/init`.
         end: When an invocation's span ends: with its report, or, so that it is complete before the freeze, when the
             runtime is done.
-        common: Attributes of every span.
+        value_limit: Characters that an attribute's text may have.
     """
 
     def __init__(
@@ -97,14 +97,14 @@ class SpanMaker:
         sampled: Sampled = "respect",
         phase_names: bool = False,
         end: SpanEnd = "report",
-        common: Mapping[str, Any] | None = None,
+        value_limit: int | None = None,
     ) -> None:
         self._function = function
         self._identities = identities
         self._sampled = sampled
         self._name = f"{function}/invoke" if phase_names else function
         self._end = end
-        self._common = dict(common or {})
+        self._value_limit = value_limit
         self._phases: dict[str, _Phase] = {}
         self._told: OrderedDict[str, _Told] = OrderedDict()
         self._before: Identity | None = None
@@ -279,7 +279,7 @@ class SpanMaker:
             kind=kind,
             start_time_unix_nano=str(start),
             end_time_unix_nano=str(end),
-            attributes=attributes({**self._common, **values, "error.type": failure}),
+            attributes=attributes({**values, "error.type": failure}, self._value_limit),
             links=links or [],
             status=None if failure is None else SpanStatus(code=ERROR),
         )

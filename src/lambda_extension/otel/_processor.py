@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from lambda_extension._api._enums import ShutdownReason
     from lambda_extension._api._models import Registration
     from lambda_extension.otel._model import OTLPMetric, OTLPSpan
-    from lambda_extension.otel._receiving import FunctionTelemetry
     from lambda_extension.records import Sample, Transform
     from lambda_extension.telemetry import TelemetryEvent
 
@@ -135,6 +134,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             for signal in signals
             if (found := signal_settings(signal, variables, **arguments)).exporter != "none"
             and not self._general.disabled
+            and not (signal == "traces" and sampled is None and self._general.sampler == "never")
         }
         self._environment = environment or Environment.from_mapping()
         self._resource = Resource({})
@@ -152,11 +152,11 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             "sampled": sampled or ("always" if self._general.sampler == "always" else "respect"),
             "phase_names": phase_names,
             "end": span_end,
+            "value_limit": self._general.value_limit,
         }
         self._hooks: dict[str, Any] = {"span_hook": span_hook, "metric_hook": metric_hook}
         self._port = receive
         self._passed_on: dict[tuple[str, str], Delivery] = {}
-        self._intake: FunctionTelemetry | None = None
         self._conversion: Conversion
 
     def statistics(self) -> dict[str, DeliveryStatistics]:
@@ -181,6 +181,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             self._identities,
             self._environment,
             pipeline=self._pipeline,
+            value_limit=self._general.value_limit,
             on_restore=self._restored,
             on_instance=self._named,
             **self._hooks,
@@ -275,10 +276,9 @@ class OpenTelemetryProcessor(TelemetryProcessor):
                 tasks.start_soon(delivery.background, name="lambda_extension.otel delivery")
             return self._passed_on[key]
 
-        self._intake = FunctionTelemetry(passed_on)
         server: ServerName = "direct" if importlib.util.find_spec("httptools") is not None else "hypercorn"
         try:
-            await tasks.start(functools.partial(serve, self._intake, port=port, server=server))
+            await tasks.start(functools.partial(serve, FunctionTelemetry(passed_on), port=port, server=server))
         except OSError as error:
             logger.warning("the function's own OTLP is not taken in: port %d cannot be used: %s", port, error)
 

@@ -6,7 +6,7 @@ import logging
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, final
 
 import attrs
 import msgspec
@@ -23,20 +23,6 @@ MOST_BODY_BYTES: Final = 8 * 1024 * 1024
 _MOST_WAITING: Final = 1_000
 _RETRY_AFTER: Final = b"1"
 _ARRAYS: Final = {"traces": "resourceSpans", "logs": "resourceLogs", "metrics": "resourceMetrics"}
-
-
-class Received(NamedTuple):
-    """A request of the function's, unpacked.
-
-    Attributes:
-        signal: `traces`, `logs` or `metrics`.
-        content_type: JSON or Protobuf.
-        body: The request, or, of JSON, what stands in its array.
-    """
-
-    signal: str
-    content_type: str
-    body: bytes
 
 
 @final
@@ -73,12 +59,10 @@ class FunctionTelemetry:
         deliveries: Gives the delivery for a signal and a content type; None where it is not passed on.
 
     Attributes:
-        requests: How many were taken, by signal.
-        refused: How many were not, by status.
+        refused: How many requests were refused, by status.
     """
 
     def __init__(self, deliveries: Callable[[str, str], Delivery | None]) -> None:
-        self.requests: Counter[str] = Counter()
         self.refused: Counter[int] = Counter()
         self._deliveries = deliveries
 
@@ -109,7 +93,7 @@ class FunctionTelemetry:
         if len(body) > MOST_BODY_BYTES:
             return 413, f"the body is longer than {MOST_BODY_BYTES} bytes"
         try:
-            received = _unpacked(signal, content_type, headers.get("content-encoding", ""), body)
+            request = _unpacked(signal, content_type, headers.get("content-encoding", ""), body)
         except ValueError as error:
             return 400, str(error)
         delivery = self._deliveries(signal, content_type)
@@ -118,14 +102,16 @@ class FunctionTelemetry:
         figures = delivery.statistics()
         if figures.buffered + figures.spilled >= _MOST_WAITING:
             return 503, "too much waits for the backend"
-        if received.body:
-            await delivery.process([received.body])
-            self.requests[signal] += 1
+        if request:
+            await delivery.process([request])
         return 200, ""
 
 
-def _unpacked(signal: str, content_type: str, encoding: str, body: bytes) -> Received:
+def _unpacked(signal: str, content_type: str, encoding: str, body: bytes) -> bytes:
     """Unpack a body, within a limit, and check what can be.
+
+    Returns:
+        The request, or, of JSON, what stands in its array.
 
     Raises:
         ValueError: It is not what it says it is.
@@ -144,7 +130,7 @@ def _unpacked(signal: str, content_type: str, encoding: str, body: bytes) -> Rec
         msg = f"content encoding {encoding!r} is not supported: it is gzip or none"
         raise ValueError(msg)
     if content_type == PROTOBUF:
-        return Received(signal, content_type, body)
+        return body
     name = _ARRAYS[signal]
     try:
         found = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get(name)
@@ -152,7 +138,7 @@ def _unpacked(signal: str, content_type: str, encoding: str, body: bytes) -> Rec
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         msg = f"the body is no OTLP/JSON: {type(error).__name__}"
         raise ValueError(msg) from error
-    return Received(signal, content_type, b",".join(bytes(item) for item in items))
+    return b",".join(bytes(item) for item in items)
 
 
 async def _read(receive: Receive) -> bytes | None:

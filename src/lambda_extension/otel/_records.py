@@ -24,12 +24,21 @@ class LogMaker:
     Args:
         identities: What invocations are in their traces.
         waits: Whether an invocation's trace may come after its lines: on Managed Instances.
+        value_limit: Characters that an attribute's text may have.
         clock: Epoch seconds; what is made has been observed then.
     """
 
-    def __init__(self, identities: Identities, *, waits: bool, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        identities: Identities,
+        *,
+        waits: bool,
+        value_limit: int | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._identities = identities
         self._waits = waits
+        self._value_limit = value_limit
         self._clock = clock
         self._waiting: list[tuple[float, LogRecord]] = []
 
@@ -81,7 +90,7 @@ class LogMaker:
             severity_number=record.severity_number,
             severity_text=text(record.severity_text or ""),
             body=None if record.body is None else any_value(record.body),
-            attributes=attributes(values),
+            attributes=attributes(values, self._value_limit),
             flags=flags,
             trace_id=trace_id,
             span_id=span_id,

@@ -20,15 +20,24 @@ _INT64: Final = 2**63
 _LATEST: Final = 2**63 - 1
 
 
-def attributes(values: Mapping[str, Any]) -> list[KeyValue]:
-    """Return attributes; those that are None are left out."""
-    return [{"key": text(name), "value": any_value(value)} for name, value in values.items() if value is not None]
+def attributes(values: Mapping[str, Any], limit: int | None = None) -> list[KeyValue]:
+    """Return attributes; those that are None are left out.
+
+    Args:
+        values: Values by name.
+        limit: Characters that a text may have, inside of values too; what is longer is cut.
+    """
+    return [
+        {"key": text(name), "value": any_value(value, limit=limit)}
+        for name, value in values.items()
+        if value is not None
+    ]
 
 
-def any_value(value: Any, depth: int = 0) -> AnyValue:
+def any_value(value: Any, depth: int = 0, *, limit: int | None = None) -> AnyValue:
     """Return any value that JSON can hold, and bytes."""
     if isinstance(value, str):
-        return {"stringValue": text(value)}
+        return {"stringValue": text(value if limit is None else value[:limit])}
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
@@ -43,10 +52,12 @@ def any_value(value: Any, depth: int = 0) -> AnyValue:
     if depth >= _DEEPEST:
         return {"stringValue": text(_json(value))}
     if isinstance(value, Mapping):
-        pairs = [{"key": text(str(key)), "value": any_value(item, depth + 1)} for key, item in value.items()]
+        pairs = [
+            {"key": text(str(key)), "value": any_value(item, depth + 1, limit=limit)} for key, item in value.items()
+        ]
         return {"kvlistValue": {"values": pairs}}
     if isinstance(value, list | tuple):
-        return {"arrayValue": {"values": [any_value(item, depth + 1) for item in value]}}
+        return {"arrayValue": {"values": [any_value(item, depth + 1, limit=limit) for item in value]}}
     return {"stringValue": text(str(value))}
 
 
