@@ -13,6 +13,7 @@ from hypothesis import example, given, strategies as st
 
 from fake_lambda import TIME, log, report, runtime_done
 from lambda_extension import logs, telemetry
+from lambda_extension.telemetry import PlatformRuntimeDone, UnknownEvent, decode
 from lambda_extension.telemetry._splitting import Effort, NotAnArrayError, members, split
 
 NEIGHBOURS = [log('say "hi" }],{ \\'), report("r"), runtime_done("r")]
@@ -209,3 +210,25 @@ def test_a_batch_as_long_as_lambda_sends_one_is_taken_event_by_event_though_each
     assert len(events) == 10_000
     assert {getattr(event, "reason", "") for event in events} != {"too much in one body is odd"}
     assert events[-1] == events[0]
+
+
+@pytest.mark.parametrize("junk", ['[],[],"x"', '"a" "b"', "1 2", '{"a": 1} [', '"a", 5'])
+def test_what_follows_a_line_is_not_lost(junk: str) -> None:
+    raw = f'{{"time": "t", "type": "function", "record": {junk}}}'.encode()
+    good = b'{"time": "t", "type": "function", "record": "good"}'
+    odd, neighbour = decode(b"[" + raw + b"," + good + b"]")
+    assert isinstance(odd, UnknownEvent)
+    assert odd.raw == raw
+    assert neighbour.record == "good"
+
+
+def test_a_comma_too_much_costs_nothing() -> None:
+    """Examples in AWS's documentation have them."""
+    (done,) = decode(
+        b'[{"time": "2026-03-01T10:00:00.000Z", "type": "platform.runtimeDone", '
+        b'"record": {"requestId": "r", "status": "success", "metrics": {"durationMs": 5,},},}]'
+    )
+    assert isinstance(done, PlatformRuntimeDone)
+    assert done.record.status == "success"
+    assert done.record.metrics is not None
+    assert done.record.metrics.duration_ms == 5

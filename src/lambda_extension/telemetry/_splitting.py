@@ -29,6 +29,8 @@ _VALUE, _VALUE_OR_END, _KEY, _KEY_OR_END, _THEN_COLON, _THEN_COMMA = range(6)
 
 _READ = msgspec.json.Decoder(msgspec.Raw)
 _READ_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# After a member's value: another member, or the end of the object, before which some leave a comma.
+_MEMBER_END = re.compile(rb'[ \t\r\n]*+(?:,[ \t\r\n]*+(?:["}]|\Z)|\}|\Z)')
 _READ_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -164,18 +166,17 @@ def _members_by_structure(raw: bytes, effort: Effort) -> dict[str, bytes]:
         return found
     while True:
         token = _TOKEN.match(raw, position)
-        if token is None or token.lastindex != _STRING:
-            return found
-        colon = _TOKEN.match(raw, token.end())
-        if colon is None or colon.lastindex != _COLON:
+        colon = None if token is None or token.lastindex != _STRING else _TOKEN.match(raw, token.end())
+        if token is None or colon is None or colon.lastindex != _COLON:
             return found
         name = token[_STRING][1:-1].decode("utf-8", "replace")
-        position = colon.end()
-        value = _scan(raw, position, effort)
-        if value.end < 0:
-            found[name] = raw[position:]
+        begin = colon.end()
+        value = _scan(raw, begin, effort)
+        if value.end < 0 or not _MEMBER_END.match(raw, value.end):
+            # What is no member of its own belongs to the one before it: the rest, which is then no value either.
+            found[name] = raw[begin:]
             return found
-        found[name] = raw[position : value.end].strip(_BLANK)
+        found[name] = raw[begin : value.end].strip(_BLANK)
         comma = _TOKEN.match(raw, value.end)
         if comma is None or comma.lastindex != _COMMA:
             return found
