@@ -144,7 +144,7 @@ class SpillStore:
         self._fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK)
         try:
             return self._read_all()
-        except BaseException:
+        except BaseException:  # raised again; the descriptor must not stay open
             self.close()
             raise
 

@@ -30,6 +30,7 @@ try:
 except SystemExit:
     raise
 except BaseException as _error:
+    # Whatever ends it: first all of it, as the interpreter says it, then one line that names the extension.
     sys.excepthook(type(_error), _error, _error.__traceback__)
     _what = "cannot start" if isinstance(_error, ImportError) else "failed"
     sys.exit(_own[2] + " " + _what + ": " + type(_error).__name__ + ": " + str(_error))
