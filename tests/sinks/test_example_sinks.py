@@ -108,7 +108,9 @@ async def test_the_sink_of_the_documentation_takes_each_line_once(anyio_backend:
     script = tmp_path / "documented.py"
     taken = tmp_path / "taken"
     # Into a file, which the log lines of the extension itself do not get into.
-    script.write_text(code.replace("payload.body.decode())", f"payload.body.decode(), file=open({str(taken)!r}, 'a'))"))
+    to_file = code.replace("flush=True", f"flush=True, file=open({str(taken)!r}, 'a')")
+    assert to_file != code
+    script.write_text(to_file)
     expected = await run_as_extension(script, {}, anyio_backend)
     batches = [json.loads(line.partition(" events ")[2]) for line in taken.read_text().splitlines()]
     events = [event for batch in batches for event in batch if event["type"] == "function"]
