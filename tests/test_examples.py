@@ -1,4 +1,4 @@
-"""The examples, and the code of README and guide, as real processes in the simulator, on both backends."""
+"""The examples, and the code of README and how-tos, as real processes in the simulator, on both backends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from script_backends import command_on
 ROOT = Path(__file__).parent.parent
 SCRIPTS = [
     script
-    for page in ("README.md", "docs/guide.md")
+    for page in ("README.md", "docs/howto/cold-start.md", "docs/howto/local-endpoint.md")
     for script in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
 ]
 
@@ -62,7 +62,7 @@ async def test_with_methods(anyio_backend: Any) -> None:
 
 
 @pytest.mark.parametrize("index", range(len(SCRIPTS)))
-async def test_the_scripts_of_readme_and_guide(index: int, anyio_backend: Any, tmp_path: Path) -> None:
+async def test_the_scripts_of_readme_and_pages(index: int, anyio_backend: Any, tmp_path: Path) -> None:
     script = tmp_path / f"script_{index}.py"
     script.write_text(SCRIPTS[index])
     lines = await output_of(script, backend_of(anyio_backend))

@@ -15,7 +15,7 @@ import pexpect
 import pytest
 from command_kit import ROOT, write
 
-PAGE = (ROOT / "docs/foreign.md").read_text()
+PAGE = (ROOT / "docs/howto/foreign.md").read_text()
 
 
 def block(language: str) -> str:

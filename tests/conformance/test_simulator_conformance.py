@@ -14,7 +14,7 @@ from .telemetry import *  # noqa: F403
 from .traits import *  # noqa: F403
 
 DIFFERENCES: dict[tuple[str, Mode], str] = {}
-"""Where the simulator is not as AWS's emulator; docs/conformance.md says why."""
+"""Where the simulator is not as AWS's emulator; docs/explanation/conformance.md says why."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

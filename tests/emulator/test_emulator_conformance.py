@@ -27,7 +27,7 @@ DIFFERENCES: dict[tuple[str, Mode], str] = {
     ): "the standard mode tells extensions no handler",
     ("test_destination_without_a_port_is_refused", "managed"): "a URI without a port is accepted, and never served",
 }
-"""Where the emulator is not as real Lambda is documented; docs/conformance.md says why."""
+"""Where the emulator is not as real Lambda is documented; docs/explanation/conformance.md says why."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

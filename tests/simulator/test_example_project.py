@@ -18,6 +18,6 @@ def test_the_tests_of_the_example_project_pass(tmp_path: Path) -> None:
 
 
 def test_the_docs_show_the_project_as_it_is() -> None:
-    page = (PROJECT.parents[1] / "docs" / "simulator.md").read_text()
+    page = (PROJECT.parents[1] / "docs" / "howto" / "simulator.md").read_text()
     for name in ("counting.py", "tests/test_counting.py"):
         assert f"examples/tested/{name}" in page
