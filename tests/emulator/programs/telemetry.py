@@ -13,7 +13,7 @@ from lambda_extension.telemetry import ReceiverSettings
 
 
 async def main() -> None:
-    # The emulator stalls for good when a subscriber of `platform` is slower than this; see docs/explanation/conformance.md.
+    # The emulator stalls for good when a subscriber of `platform` is slower than this: docs/explanation/conformance.md.
     subscription = TelemetrySubscription(buffering=Buffering(timeout_ms=1000, max_bytes=1_048_576))
     receiver = ReceiverSettings(server=os.environ.get("SERVER", "hypercorn"))  # type: ignore[arg-type]  # a name of one
     async with open_telemetry(subscription, required=True, receiver=receiver) as telemetry:
