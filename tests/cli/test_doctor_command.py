@@ -25,7 +25,7 @@ def test_doctor_finds_nothing_wrong_with_the_examples() -> None:
     result = lambda_extension("doctor", STREAM)
     assert result.exit_code == 0, result.output
     assert "fail" not in result.stdout
-    found = checks(str(ROOT / "examples/per_invocation.py"))
+    found = checks(str(ROOT / "examples/per_invocation/per_invocation.py"))
     assert {verdict for name, (verdict, _) in found.items() if name != "writes at once"} == {"pass"}
     assert re.match(r"\d+ ms in \d+ modules; slowest: \S+ \d+ ms, ", found["imports"][1])
 

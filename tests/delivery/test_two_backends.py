@@ -28,7 +28,7 @@ from lambda_extension.records import only
 from lambda_extension.simulator import ExtensionSpec, InvocationResult, ScriptedFunction, Simulator
 from script_backends import command_on
 
-EXAMPLE = Path(__file__).parents[2] / "examples/two_backends.py"
+EXAMPLE = Path(__file__).parents[2] / "examples/two_backends/two_backends.py"
 INVOCATIONS = 200
 TIMEOUTS = {30, 60, 155}
 # By the exit code of the runtime, 137 being that of a function which is out of memory.

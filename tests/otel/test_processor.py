@@ -98,7 +98,7 @@ async def test_a_function_s_life_arrives_at_a_real_collector(backend: Backend, t
 
 
 async def test_the_example(backend: Backend) -> None:
-    example = Path(__file__).parents[2] / "examples/otlp.py"
+    example = Path(__file__).parents[2] / "examples/otlp/otlp.py"
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": backend.url, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
     specification = ExtensionSpec([sys.executable, str(example)], name=example.name, environment=variables)
     async with Simulator([specification], function=function, timeout=20) as lambda_:

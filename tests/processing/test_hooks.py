@@ -124,7 +124,7 @@ def test_properties_are_not_asked_for_their_values() -> None:
 def test_the_library_s_own_processors_and_the_examples_are_no_near_misses() -> None:
     hooks_of(Delivery(HTTPSink("http://127.0.0.1:1")), TelemetryProcessor)
     hooks_of(OpenTelemetryProcessor(), TelemetryProcessor)
-    spec = importlib.util.spec_from_file_location("with_methods", EXAMPLES / "with_methods.py")
+    spec = importlib.util.spec_from_file_location("with_methods", EXAMPLES / "with_methods/with_methods.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

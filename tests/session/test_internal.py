@@ -16,7 +16,7 @@ import pytest
 from lambda_extension import ExtensionSession, NotInLambdaError, RegistrationError, start_internal
 from lambda_extension.simulator import Simulator
 
-EXAMPLE = Path(__file__).parent.parent.parent / "examples/internal.py"
+EXAMPLE = Path(__file__).parent.parent.parent / "examples/internal/internal.py"
 BACKENDS = [("asyncio", {}), ("asyncio", {"use_uvloop": True}), ("trio", {})]
 backends = pytest.mark.parametrize(("backend", "options"), BACKENDS, ids=["asyncio", "uvloop", "trio"])
 
