@@ -95,6 +95,8 @@ NOTING_LIMIT = 0.5
 # Sinks that block run in threads, which nobody can stop: they end by these limits of their own, in seconds.
 THREAD_CONNECT_LIMIT = 2.0
 THREAD_READ_LIMIT = 5.0
+# And where they can look, how often they look whether anybody still waits.
+THREAD_SLICE = 0.1
 
 _CATCH_SHARE = 0.50
 _DRAIN_SHARE = 0.60

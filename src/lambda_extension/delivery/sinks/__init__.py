@@ -27,6 +27,7 @@ if TYPE_CHECKING or not import_on_use(__name__):
     )
     from lambda_extension.delivery.sinks._honeycomb import HoneycombBatch as HoneycombBatch, honeycomb as honeycomb
     from lambda_extension.delivery.sinks._jetstream import JetStreamSink as JetStreamSink
+    from lambda_extension.delivery.sinks._kafka import KafkaSink as KafkaSink
     from lambda_extension.delivery.sinks._loki import LokiPush as LokiPush, loki as loki
     from lambda_extension.delivery.sinks._new_relic import NewRelicLogs as NewRelicLogs, new_relic as new_relic
     from lambda_extension.delivery.sinks._splunk import SplunkHEC as SplunkHEC, splunk as splunk
