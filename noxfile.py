@@ -128,10 +128,10 @@ def pyright(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the docs with warnings as errors, and run the examples of README and docs."""
+    """Build the docs with warnings as errors, and run what README and docs show."""
     session.install("-e", EXTRAS, *groups("docs"))
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
-    session.run("pytest", "-q", "tests/test_examples.py")
+    session.run("pytest", "-q", "tests/documentation")
 
 
 def every_name(*packages: str) -> str:
