@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,13 @@ class Run:
         lines: What the script printed.
         record: What happened.
         request_ids: Of the invocations, in their order.
+        payloads: What the function answered to each.
     """
 
     lines: list[str]
     record: Record
     request_ids: list[str]
+    payloads: list[Any]
 
 
 def backend_of(anyio_backend: Any) -> str:
@@ -44,6 +46,7 @@ async def run_script(
     *,
     environment: Mapping[str, str] | None = None,
     invocations: int = 3,
+    payloads: Sequence[Any] = (),
     freeze: bool = False,
     **settings: Any,
 ) -> Run:
@@ -54,11 +57,16 @@ async def run_script(
     settings = {"timeout": 20, "init_timeout": 30, "environment": dict(environment or {}), **settings}
     with anyio.fail_after(60):
         async with Simulator([extension], function, freeze=freeze, **settings) as lambda_:
-            results = await lambda_.invoke_many(invocations)
+            results = [await lambda_.invoke(payload) for payload in payloads or [None] * invocations]
             shutdown = await lambda_.shutdown()
     lines = [str(entry.detail["text"]) for entry in lambda_.record.find("output", who=script.name)]
-    assert [result.status for result in results] == ["success"] * invocations, lines
+    assert [result.status for result in results] == ["success"] * len(results), lines
     assert shutdown.exit_codes[script.name] == 0, lines
     assert shutdown.late == ()
     assert lambda_.record.findings == []
-    return Run(lines=lines, record=lambda_.record, request_ids=[result.request_id for result in results])
+    return Run(
+        lines=lines,
+        record=lambda_.record,
+        request_ids=[result.request_id for result in results],
+        payloads=[result.payload for result in results],
+    )
