@@ -78,8 +78,8 @@ class Emulator:
         binary: Path of aws-lambda-rie.
         root: Directory for its files.
         managed: Managed Instances mode in place of the standard one.
-        extensions: Executables of /opt/extensions, text by name.
-        bootstrap: Text of the executable that is the runtime.
+        extensions: Executables of /opt/extensions, text or a file by name.
+        bootstrap: Text of the executable that is the runtime, or a file.
         task: Files of /var/task, text by name.
         handler: Handler string.
         timeout: Function time-out in seconds.
@@ -95,8 +95,8 @@ class Emulator:
         root: Path,
         *,
         managed: bool = False,
-        extensions: Mapping[str, str] | None = None,
-        bootstrap: str,
+        extensions: Mapping[str, str | Path] | None = None,
+        bootstrap: str | Path,
         task: Mapping[str, str] | None = None,
         handler: str = "function.handler",
         timeout: int = 5,
@@ -109,7 +109,7 @@ class Emulator:
         self.managed = managed
         self.output = root / "out"
         self._binary, self._root, self._handler = binary, root, handler
-        files: dict[str, dict[str, str]] = {
+        files: dict[str, dict[str, str | Path]] = {
             "extensions": dict(extensions or {}),
             "runtime": {"bootstrap": bootstrap},
             "task": dict(task or {}),
@@ -119,7 +119,8 @@ class Emulator:
             (root / directory).mkdir(parents=True)
             for name, text in content.items():
                 (root / directory / name).parent.mkdir(parents=True, exist_ok=True)
-                (root / directory / name).write_text(text)
+                data = text.read_bytes() if isinstance(text, Path) else text.encode()
+                (root / directory / name).write_bytes(data)
                 (root / directory / name).chmod(0o755)
         self.output.chmod(0o777)
         self._api, self._front = _free_ports(2)

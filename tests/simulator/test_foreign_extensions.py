@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from benchmarks.contestants import UnavailableError, prepare
-from foreign_builds import FOREIGN, go_function, rust_extension
 
+from foreign_builds import FOREIGN, go_extension, go_function, rust_extension
 from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
 
 SAMPLE = Path(__file__).parents[2] / "benchmarks/contestants/aws_sample.py"
@@ -93,6 +93,25 @@ async def test_node_on_its_own_modules(freeze: bool) -> None:
     assert sum(line.startswith("node report ") for line in said) == 4
     assert said.count("node INVOKE") == 4
     assert said.count("node SHUTDOWN") == 1
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("freeze", [False, True])
+async def test_go_beside_a_function_on_aws_s_client(freeze: bool) -> None:
+    extension = go_extension()
+    async with Simulator([extension], go_function(), freeze=freeze, timeout=20) as lambda_:
+        results = await lambda_.invoke_many(4, payload={"a": 1})
+        report = await lambda_.shutdown()
+    ids = [result.request_id for result in results]
+    assert [result.payload["requestId"] for result in results] == ids
+    assert report.exit_codes[extension.name] == 0, lambda_.record.story()
+    said = said_by(lambda_, extension.name)
+    # The function says a word more, once it is terminated; it may come too late for an extension.
+    lines = [line for line in said if line.startswith("go function go handles ")]
+    assert lines == [f"go function go handles {each}" for each in ids]
+    assert [line for line in said if line.startswith("go report ")] == [f"go report {each}" for each in ids]
+    assert (said.count("go INVOKE"), said.count("go SHUTDOWN"), said.count("go subscribed 200")) == (4, 1, 1)
+    assert lambda_.record.findings == []
 
 
 @pytest.mark.timeout(600)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["FOREIGN", "go_function", "rust_extension"]
+__all__ = ["FOREIGN", "go_extension", "go_function", "rust_extension"]
 
 FOREIGN = Path(__file__).parent / "foreign"
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lambda-extension-tests"
@@ -18,9 +18,18 @@ _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lambd
 
 def go_function() -> Path:
     """Return a function on AWS's module for Go."""
-    target = _target("go")
+    return _go("go")
+
+
+def go_extension() -> Path:
+    """Return an extension in Go, which gets telemetry."""
+    return _go("go-extension")
+
+
+def _go(name: str) -> Path:
+    target = _target(name)
     if not target.exists():
-        _build("go", ["go", "build", "-o", str(target)], {"CGO_ENABLED": "0"})
+        _build(name, ["go", "build", "-o", str(target)], {"CGO_ENABLED": "0"})
     return target
 
 

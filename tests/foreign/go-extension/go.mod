@@ -1,0 +1,3 @@
+module example.com/extension
+
+go 1.21
