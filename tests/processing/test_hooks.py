@@ -71,7 +71,10 @@ async def test_the_methods_of_the_base_classes_do_nothing() -> None:
         ({"flush": do, "shut_down": do}, "did you mean shutdown?"),
         ({"process_events": do}, "did you mean process_event?"),
         ({"proces": do}, "did you mean process?"),
-        ({}, "Mine has none of the methods init, process, process_event, flush, background, record_overhead, shutdown"),
+        (
+            {},
+            "none of the methods init, process, process_event, flush, background, record_invocation, record_overhead, shutd",
+        ),
         ({"flush": None}, "Mine has none of the methods"),
     ],
 )

@@ -15,6 +15,7 @@ import pytest
 from fake_lambda import FakeLambda, error, log, report, runtime_done, start
 from lambda_extension import (
     InitializationType,
+    InvokeEvent,
     Registration,
     ShutdownReason,
     SubscriptionError,
@@ -94,6 +95,27 @@ async def running(processor: object, **options: Any) -> AsyncIterator[FakeLambda
                 await platform.waiting.wait()
                 yield platform
                 platform.shut_down()
+
+
+async def test_what_lambda_says_of_an_invocation_is_told_before_its_telemetry_is_flushed() -> None:
+    told: list[InvokeEvent] = []
+
+    class Told(Recorder):
+        account_id = True
+
+        def record_invocation(self, event: InvokeEvent) -> None:
+            told.append(event)
+
+    recorder = Told()
+    async with running([recorder], flush=EndOfInvocation()) as platform:
+        platform.invoke("r1")
+        await platform.post([start("r1"), runtime_done("r1")])
+        await platform.wait_called("event/next", 2)
+        assert [(event.request_id, event.invoked_function_arn.rpartition(":")[2]) for event in told] == [
+            ("r1", "orders")
+        ]
+    (register,) = [request for request in platform.requests if request.url.path.endswith("/register")]
+    assert register.headers["Lambda-Extension-Accept-Feature"] == "accountId"
 
 
 async def test_at_the_end_of_an_invocation_all_its_telemetry_has_been_flushed_before_next() -> None:

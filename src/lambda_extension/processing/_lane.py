@@ -45,6 +45,7 @@ class Lane:
         self._process = hooks.get("process")
         self._process_event = hooks.get("process_event")
         self._background = hooks.get("background")
+        self._record_invocation = hooks.get("record_invocation")
         self._record_overhead = hooks.get("record_overhead")
         self._guard = Guard(name, degrade=degrade)
         self._wall_clock = wall_clock.get()
@@ -110,6 +111,11 @@ class Lane:
         self._send.close()
         self._receive.close()
 
+    async def begin(self, invocation: Invocation) -> None:
+        """Tell the processor of an invocation."""
+        if self._record_invocation is not None:
+            await self._guard.call(self._tell, self._record_invocation, invocation.event, what="record_invocation")
+
     async def hold(self, invocation: Invocation, ends: Ends, *, sees_ends: bool) -> None:
         """Hold an invocation for as long as the policy wants it: wait for its end, take in what came, flush.
 
@@ -153,10 +159,10 @@ class Lane:
         """Note that an invocation is let go, and tell the processor for how long it was held."""
         self._ends.take(request_id)
         if self._record_overhead is not None:
-            await self._guard.call(self._tell_overhead, self._record_overhead, seconds, what="record_overhead")
+            await self._guard.call(self._tell, self._record_overhead, seconds, what="record_overhead")
 
-    async def _tell_overhead(self, record_overhead: Callable[[float], object], seconds: float) -> None:
-        record_overhead(seconds)
+    async def _tell(self, record: Callable[[Any], object], what: Any) -> None:
+        record(what)
 
     def flush_early(self) -> None:
         """Flush at once at a shutdown, while the platform still sends; what comes meanwhile is for the last flush."""

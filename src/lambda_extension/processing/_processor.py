@@ -23,7 +23,7 @@ logger = logging.getLogger("lambda_extension")
 if TYPE_CHECKING:
     import httpx
 
-    from lambda_extension._api._models import LogsSubscription, Registration, TelemetrySubscription
+    from lambda_extension._api._models import InvokeEvent, LogsSubscription, Registration, TelemetrySubscription
     from lambda_extension._environment import Environment
     from lambda_extension._session._invocation import Invocation
     from lambda_extension._session._session import ExtensionSession
@@ -53,6 +53,9 @@ class TelemetryProcessor:
 
     async def background(self) -> None:
         """Run beside everything else, from `init` until the last `flush`, and be cancelled then."""
+
+    def record_invocation(self, event: InvokeEvent) -> None:
+        """Note what Lambda says of an invocation as it begins; on Lambda Managed Instances it says nothing."""
 
     def record_overhead(self, seconds: float) -> None:
         """Note how long an invocation was held beyond its function's end; called after each."""
@@ -105,7 +108,7 @@ async def run_telemetry(
 
     **By default an error of one of the methods ends the extension, and with it the function's environment**: it is
     given to `shutdown`, then reported to Lambda, and then it leaves, bare. With `on_error="degrade"` an error of
-    `process`, `flush`, `background` or `record_overhead` costs telemetry and nothing else: it is logged once per kind
+    `process`, `flush`, `background` or one that records costs telemetry and nothing else: it is logged once per kind
     with its traceback, and counted. After five failures of a method in a row, flushes that were cut off at their limit
     included, the processor is left alone for 60 seconds of the wall clock: it holds no invocation, and what comes for
     it is dropped and counted. `background` is not started again. An error of `init`, without which nothing works, ends
@@ -124,7 +127,7 @@ async def run_telemetry(
         required: Fail where there is no telemetry (local emulators), instead of going on with a warning.
         receiver: How, and at which address, telemetry is received.
         name: Name of the extension; see `ExtensionClient.register`.
-        account_id: Ask for the AWS account id too.
+        account_id: Ask for the AWS account id too, as is done anyhow where a processor given here wants it.
         runtime_api: `host:port` of the API; by default that of the environment.
         environment: The environment's variables; by default those of this process.
         http_client: An httpx client for Lambda's APIs to use instead of an own one; it stays open.
@@ -148,6 +151,7 @@ async def run_telemetry(
         raise TypeError(msg)
     processors = None if _is_factory(processor) else checked_processors(processor)
     degrade = on_error == "degrade"
+    account_id = account_id or any("account_id" in hooks for _, hooks in processors or ())
     async with open_session(
         telemetry=telemetry,
         default_telemetry=True,
@@ -219,6 +223,9 @@ def checked_processors(processor: object) -> list[NamedHooks]:
         if getattr(one, "durable", False):
             # A `Delivery` that stores what it takes in: the platform is to be answered afterwards, not before.
             hooks["durable"] = True
+        if getattr(one, "account_id", None) is True:
+            # An exporter that names the account in what it sends.
+            hooks["account_id"] = True
         name = getattr(one, "name", None)
         if isinstance(name, str):
             if name in names:
@@ -308,6 +315,8 @@ class _Run:
 
     async def _hold(self, invocation: Invocation, *, sees_ends: bool) -> None:
         began = anyio.current_time()
+        for lane in self._lanes:
+            await lane.begin(invocation)
         with anyio.CancelScope() as self._holding:
             if self._session.shutdown is not None:
                 self._holding.cancel()  # a signal came after the event, but before this scope
