@@ -80,13 +80,15 @@ class Converted:
         environment = Environment(
             function_name="orders", memory_size_mb=128, initialization_type=InitializationType(kind)
         )
-        hooks = {name: spans.pop(name) for name in ("span_hook", "metric_hook", "on_restore") if name in spans}
+        hooks = {
+            name: spans.pop(name) for name in ("span_hook", "metric_hook", "on_restore", "log_limits") if name in spans
+        }
         self.identities = Identities()
         self.conversion = Conversion(
             ("traces", "logs", "metrics"),
             Correlator(environment),
             SpanMaker("orders", self.identities, **spans),
-            MetricMaker(temporality),
+            MetricMaker(temporality, kind),
             self.identities,
             environment,
             pipeline=Pipeline(transforms),

@@ -59,6 +59,12 @@ class Backend:
         ]
 
     @property
+    def resources(self) -> list[Any]:
+        """What the spans are about."""
+        found = [request for request in list(self.requests) if isinstance(request, ExportTraceServiceRequest)]
+        return [each.resource for request in found for each in request.resource_spans]
+
+    @property
     def logs(self) -> list[Any]:
         found = [request for request in list(self.requests) if isinstance(request, ExportLogsServiceRequest)]
         return [
@@ -79,6 +85,14 @@ class Backend:
             for scope in resource.scope_metrics
             for metric in scope.metrics
         }
+
+
+def attribute(item: Any, name: str) -> Any:
+    """Give the value of an attribute; None where it is not there."""
+    for each in item.attributes:
+        if each.key == name:
+            return getattr(each.value, each.value.WhichOneof("value"))
+    return None
 
 
 @contextmanager

@@ -82,7 +82,11 @@ def test_on_managed_instances_the_report_alone_tells() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "cold"),
-    [("on-demand", True), ("provisioned-concurrency", False), ("lambda-managed-instances", False)],
+    [
+        ("on-demand", True),
+        ("provisioned-concurrency", False),
+        ("lambda-managed-instances", False),
+    ],
 )
 def test_a_cold_start_is_what_the_spans_attribute_says(kind: str, cold: bool) -> None:
     made = Converted(kind)
@@ -91,6 +95,15 @@ def test_a_cold_start_is_what_the_spans_attribute_says(kind: str, cold: bool) ->
     assert ("faas.coldstarts" in made.metrics()) is cold
     spans = [span for span in made.spans if span.name == "orders"]
     assert [values(span.attributes)["faas.coldstart"] for span in spans] == [cold]
+
+
+@pytest.mark.parametrize("kind", ["on-demand", "snap-start"])
+def test_cold_starts_are_told_apart_by_how_the_environment_is_initialised(kind: str) -> None:
+    made = Converted(kind)
+    made.take(*init(0, kind), *(restore(3) if kind == "snap-start" else []), start(5), done(5.5), report(6))
+    counted = made.metrics()["faas.coldstarts"].sum
+    assert counted is not None
+    assert [values(point.attributes) for point in counted.data_points] == [{"aws.lambda.initialization_type": kind}]
 
 
 def test_restores_dropped_logs_and_failed_inits() -> None:

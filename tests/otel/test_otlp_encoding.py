@@ -26,7 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from lambda_extension.delivery import Payload, SinkError
 from lambda_extension.otel._encoders import SCHEMA_URL, SCOPE, OTLPEncoder, Resource, read_answer
 from lambda_extension.otel._model import OTLPLogRecord
-from lambda_extension.otel._values import any_value, nanoseconds, text
+from lambda_extension.otel._values import Limits, any_value, nanoseconds, text
 from strategies import json_values
 
 REQUESTS: dict[str, Any] = {
@@ -76,6 +76,14 @@ def test_all_signals_are_the_same_in_both() -> None:
     assert len(scope.spans) == len(made.spans) == 4
     assert same("logs", made.logs)
     assert same("metrics", made.conversion.collect())
+    few = Converted(limits=Limits(count=1), log_limits=Limits(count=4))
+    few.take(start(1), line(1.5, {"message": "m", "a": 1, "b": 2}), done(2), report(3))
+    (span,) = same("traces", few.spans).resource_spans[0].scope_spans[0].spans
+    assert span.dropped_attributes_count == 1
+    counts = [
+        each.dropped_attributes_count for each in same("logs", few.logs).resource_logs[0].scope_logs[0].log_records
+    ]
+    assert max(counts) > 0
 
 
 @given(json_values)

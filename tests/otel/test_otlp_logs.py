@@ -22,6 +22,7 @@ from converting import (
 )
 
 from lambda_extension.otel import _records
+from lambda_extension.otel._values import Limits
 from lambda_extension.records import at_least
 
 
@@ -158,3 +159,24 @@ def test_a_tenant_is_named_on_its_lines_and_span() -> None:
     made.take(start(1, tenantId="blue"), line(1.25, "hello"), done(1.5), report(2))
     (log,), (span,) = lines(made), made.spans
     assert values(log.attributes)["aws.lambda.tenant_id"] == values(span.attributes)["aws.lambda.tenant_id"] == "blue"
+
+
+def test_what_waits_is_bounded_by_its_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_records, "_MOST_WAITING_BYTES", 350_000)
+    made = Converted("lambda-managed-instances")
+    made.take(start(1), *(line(2, {"requestId": "r1", "message": f"{number}" * 100_000}) for number in range(5)))
+    # The newest three fit; what had to go has no trace, since that is not known.
+    assert [(str(value(log.body))[0], log.trace_id) for log in lines(made)] == [("0", ""), ("1", "")]
+    made.take(report(3, tracing={"value": HEADER}))
+    assert [log.trace_id for log in lines(made)[2:]] == [TRACE_ID] * 3
+    made.take(start(4, "r2"), *(line(5, {"requestId": "r2", "message": "m" * 100_000}) for _ in range(3)))
+    assert len(lines(made)) == 5  # what was let go is not counted any more
+
+
+def test_attributes_beyond_their_number_are_left_out_and_counted_the_last_of_the_line_s_own_first() -> None:
+    made = Converted(log_limits=Limits(count=5, length=3))
+    made.take(start(1), line(1.5, {"message": "m", "a": 1, "b": "long", "c": 3, "d": 4}))
+    (log,) = lines(made)
+    wanted = {"a": 1, "b": "lon", "faas.invocation_id": "r1", "aws.lambda.log_source": "fun"}
+    assert values(log.attributes) == wanted
+    assert log.dropped_attributes_count == 2

@@ -22,9 +22,9 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from otlp_collector import Backend, collecting, serving
+from otlp_collector import Backend, attribute, collecting, serving
 
-from lambda_extension import Environment, Registration, ShutdownReason, run_telemetry
+from lambda_extension import Environment, InvokeEvent, Registration, ShutdownReason, run_telemetry
 from lambda_extension.delivery import Payload
 from lambda_extension.otel import OpenTelemetryProcessor
 from lambda_extension.otel._encoders import Resource
@@ -95,6 +95,10 @@ async def test_a_function_s_life_arrives_at_a_real_collector(backend: Backend, t
     spans_of_lines = {record.span_id for record in backend.logs if record.body.string_value.startswith("handling")}
     assert spans_of_lines == {span.span_id for span in invokes}
     assert {"faas.invocations", "faas.coldstarts", "faas.mem_usage", "faas.init_duration"} <= backend.metrics
+    # The platform tells the ARN with an invocation and the account when registering: both are asked for by themselves.
+    arn = lambda_.settings.about.arn
+    assert {attribute(span, "aws.lambda.invoked_arn") for span in invokes} == {arn}
+    assert {attribute(resource, "cloud.account.id") for resource in backend.resources} == {arn.split(":")[4]}
 
 
 async def test_the_example(backend: Backend) -> None:
@@ -269,6 +273,7 @@ async def test_the_functions_own_telemetry_is_passed_on_in_both_encodings(backen
 
 
 JSON = {"Content-Type": "application/json"}
+PROTOBUF = {"Content-Type": "application/x-protobuf"}
 ZIPPED = {**JSON, "Content-Encoding": "gzip"}
 
 
@@ -347,6 +352,60 @@ async def test_a_function_with_too_much_waiting_is_asked_to_keep_its_own(
         answers = await with_function_telemetry(processor, [request, request])
         assert [answer.status_code for answer in answers] == [200, 503]
         assert answers[1].headers["Retry-After"] == "1"
+
+
+async def test_a_function_whose_bytes_wait_is_asked_to_keep_its_own_too(
+    backend: Backend, free_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambda_extension.otel._receiving._MOST_WAITING_BYTES", 150_000)
+    processor = processor_for(backend, "traces", receive=free_tcp_port, protocol="http/protobuf")
+    url = f"http://127.0.0.1:{free_tcp_port}/v1/traces"
+    request = ("POST", url, PROTOBUF, own_spans("x" * 100_000).SerializeToString())
+    answers = await with_function_telemetry(processor, [request, request])
+    assert [answer.status_code for answer in answers] == [200, 503]
+    assert len(backend.spans) == 1
+
+
+async def test_what_the_function_exported_outlives_its_process_when_the_backend_is_dead(
+    backend: Backend, free_tcp_port: int
+) -> None:
+    backend.status = 503
+    url = f"http://127.0.0.1:{free_tcp_port}/v1/traces"
+
+    async def live(name: str) -> OpenTelemetryProcessor:
+        processor = processor_for(backend, "traces", receive=free_tcp_port, protocol="http/protobuf")
+        with anyio.move_on_after(4):
+            await with_function_telemetry(processor, [("POST", url, PROTOBUF, own_spans(name).SerializeToString())])
+        return processor
+
+    first = await live("one")
+    assert first.statistics()["function traces"].spilled == 1
+    assert backend.spans == []
+    backend.status = 200
+    second = await live("two")
+    assert [span.name for span in backend.spans] == ["one", "two"]
+    figures = second.statistics()["function traces"]
+    assert (figures.recovered, figures.delivered, figures.dropped) == (1, 2, 0)
+
+
+async def test_an_account_that_registration_has_not_told_is_learnt_from_an_invocation(backend: Backend) -> None:
+    processor = processor_for(
+        backend, "traces", protocol="http/protobuf", environment=Environment(region="eu-west-1", function_name="orders")
+    )
+    await processor.init(
+        Registration(extension_id="e", extension_name="x", function_name="orders", function_version="7")
+    )
+    arn = "arn:aws:lambda:eu-west-1:111122223333:function:orders:live"
+    processor.record_invocation(InvokeEvent(deadline_ms=1, request_id="r0"))
+    processor.record_invocation(InvokeEvent(deadline_ms=1, request_id="r1", invoked_function_arn=arn))
+    await processor.process(invocation(1, "r1"))
+    await processor.flush()
+    await processor.process(events(start(3, "r2", functionArn=arn.replace("1111", "9999")), report(4, "r2")))
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    resource_id = "arn:aws:lambda:eu-west-1:111122223333:function:orders:7"  # its version, not the alias
+    for resource in backend.resources:
+        assert attribute(resource, "cloud.account.id") == "111122223333"
+        assert attribute(resource, "cloud.resource_id") == resource_id
 
 
 # -- exporters of the SDK
@@ -528,7 +587,10 @@ async def test_what_became_of_everything_is_logged_by_signal(
 
 
 async def test_a_function_that_leaves_in_the_middle_of_an_export_costs_nothing() -> None:
-    intake = FunctionTelemetry(lambda *_: None)
+    async def none(*_: str) -> None:
+        pytest.fail("there is nothing to pass on")
+
+    intake = FunctionTelemetry(none)
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}

@@ -27,6 +27,8 @@ from converting import (
 )
 from hypothesis import given, settings, strategies as st
 
+from lambda_extension.otel._values import Limits
+
 PARTS = [
     {"name": "responseLatency", "start": "2026-03-01T10:00:01.100Z", "durationMs": 200.5},
     {"name": "odd", "start": "yesterday", "durationMs": 1.0},
@@ -211,6 +213,21 @@ def test_on_managed_instances_the_trace_that_comes_with_the_report_is_that_of_sp
     made.take(report(3, "r2"))
     assert len(made.spans) == 2
     assert made.spans[1].trace_id != TRACE_ID
+
+
+def test_the_arn_of_an_invocation_is_that_which_lambda_called_it_by() -> None:
+    made = Converted()
+    made.conversion.invoked("r1", "arn:aws:lambda:eu-west-1:111122223333:function:orders:live")
+    (span,) = made.take(start(1), done(1.5), report(2))
+    assert values(span.attributes)["aws.lambda.invoked_arn"].endswith(":orders:live")
+
+
+def test_attributes_of_a_span_beyond_their_number_are_left_out_and_counted() -> None:
+    made = Converted(limits=Limits(count=1))
+    (span,) = made.take(start(1), done(1.5), report(2, metrics={"billedDurationMs": 5}))
+    assert values(span.attributes) == {"faas.invocation_id": "r1"}
+    assert span.dropped_attributes_count == 2
+    assert len(Converted(limits=Limits(count=9)).take(start(1), done(1.5), report(2))) == 1
 
 
 def test_a_hook_changes_and_leaves_out_spans_and_one_that_fails_lets_nothing_through() -> None:

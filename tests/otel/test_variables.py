@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lambda_extension.otel._values import Limits
 from lambda_extension.otel._variables import settings_of, signal_settings
 
 
@@ -16,7 +17,7 @@ def test_without_variables_everything_goes_to_the_local_port() -> None:
     assert (found.compression, found.protocol, dict(found.headers)) == ("gzip", "http/json", {})
     general = settings_of({})
     assert (general.disabled, general.service_name, general.temporality) == (False, None, "delta")
-    assert (general.sampler, general.value_limit, dict(general.resource)) == ("respect", None, {})
+    assert (general.sampler, general.span_limits, dict(general.resource)) == ("respect", Limits(), {})
 
 
 def test_a_signals_own_variables_win_and_its_endpoint_is_whole() -> None:
@@ -72,11 +73,14 @@ def test_what_concerns_all_signals() -> None:
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "Cumulative",
         "OTEL_TRACES_SAMPLER": "always_on",
         "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "100",
+        "OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT": "50",
+        "OTEL_ATTRIBUTE_COUNT_LIMIT": "9",
+        "OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT": "3",
     }
     found = settings_of(variables)
     assert (found.disabled, found.service_name, found.temporality) == (True, "shop", "cumulative")
     assert dict(found.resource) == {"deployment.environment.name": "live", "team": "a,b"}
-    assert (found.sampler, found.value_limit) == ("always", 100)
+    assert (found.sampler, found.span_limits, found.log_limits) == ("always", Limits(100, 9), Limits(50, 3))
 
 
 def test_a_sampler_that_is_not_known_is_said(caplog: pytest.LogCaptureFixture) -> None:

@@ -51,6 +51,11 @@ class Backlog:
         return self._buffer.items
 
     @property
+    def waiting_bytes(self) -> int:
+        """Bytes in memory and on disk, each batch once."""
+        return sum(batch.size if batch.record is None else batch.record.length for batch in self._buffer)
+
+    @property
     def last(self) -> int:
         """The place of the last batch that was begun."""
         return self._buffer.sequence

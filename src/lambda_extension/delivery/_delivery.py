@@ -138,6 +138,11 @@ class Delivery:
         self._accounts.buffered = self._backlog.items
         return self._accounts.copy()
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of what is in memory and in the spill store, as it was encoded."""
+        return self._backlog.waiting_bytes
+
     async def init(self, registration: Registration) -> None:
         """Open the spill store, with what an earlier process left in it. The sink is opened later, beside the function.
 

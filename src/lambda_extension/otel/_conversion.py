@@ -14,6 +14,7 @@ from lambda_extension.otel._metrics import MetricMaker
 from lambda_extension.otel._model import OTLPLogRecord, OTLPMetric, OTLPSpan
 from lambda_extension.otel._phases import SpanMaker
 from lambda_extension.otel._records import LogMaker
+from lambda_extension.otel._values import Limits
 from lambda_extension.records import Correlator, InvocationReport, LogRecord, Pipeline
 from lambda_extension.telemetry import (
     PlatformInitStart,
@@ -47,11 +48,12 @@ class Conversion:
         environment: Environment,
         *,
         pipeline: Pipeline | None = None,
-        value_limit: int | None = None,
+        log_limits: Limits | None = None,
         span_hook: Callable[[OTLPSpan], OTLPSpan | None] | None = None,
         metric_hook: Callable[[OTLPMetric], OTLPMetric | None] | None = None,
         on_restore: Callable[[], object] = lambda: None,
         on_instance: Callable[[str], object] = lambda _: None,
+        on_arn: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.refused: Counter[str] = Counter()
         self._signals = signals
@@ -61,11 +63,12 @@ class Conversion:
         self._identities = identities
         # Where several invocations run at once, what the platform knows of their traces comes with their reports.
         self._late = environment.is_managed_instance
-        self._log_maker = LogMaker(identities, waits=self._late, value_limit=value_limit)
+        self._log_maker = LogMaker(identities, waits=self._late, limits=log_limits)
         self._pipeline = pipeline or Pipeline()
         self._hooks: dict[str, Any] = {"traces": span_hook, "metrics": metric_hook}
         self._on_restore = on_restore
         self._on_instance = on_instance
+        self._on_arn = on_arn
         self._complained: set[str] = set()
 
     def take(self, events: Iterable[TelemetryEvent]) -> tuple[list[OTLPSpan], list[OTLPLogRecord]]:
@@ -77,6 +80,8 @@ class Conversion:
                 self._on_restore()
             if isinstance(event, PlatformInitStart | PlatformRestoreStart) and event.record.instance_id:
                 self._on_instance(event.record.instance_id)
+            if isinstance(event, PlatformStart) and event.record.function_arn:
+                self._on_arn(event.record.function_arn)
             spans += self._span_maker.take(event)
             self._metric_maker.take(event)
             if isinstance(event, PlatformStart | PlatformRuntimeDone | PlatformReport):
@@ -87,6 +92,11 @@ class Conversion:
                     self._identities.settle(request_id)
         made, logs = self._records(self._correlator.take(events))
         return self._hooked("traces", spans + made), logs
+
+    def invoked(self, request_id: str, arn: str) -> None:
+        """Note by which ARN a function was invoked, which on-demand no event tells."""
+        self._span_maker.invoked(request_id, arn)
+        self._on_arn(arn)
 
     def release(self) -> list[OTLPLogRecord]:
         """Give the log records that have waited for long enough."""

@@ -31,6 +31,7 @@ Temporality: TypeAlias = Literal["delta", "cumulative"]
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _MIB: Final = 1024 * 1024
+_KIND: Final = "aws.lambda.initialization_type"
 _BYTE_BUCKETS: Final = tuple(
     float(mib * _MIB) for mib in (16, 32, 64, 128, 256, 512, 768, 1024, 2048, 3072, 4096, 6144, 8192)
 )
@@ -92,10 +93,12 @@ class MetricMaker:
 
     Args:
         temporality: Whether a collection gives what came since the last one, or since the beginning.
+        initialization_type: How this environment is initialised, by which cold starts are told apart.
     """
 
-    def __init__(self, temporality: Temporality = "delta") -> None:
+    def __init__(self, temporality: Temporality = "delta", initialization_type: str | None = None) -> None:
         self._delta = temporality == "delta"
+        self._kind = {} if initialization_type is None else {_KIND: initialization_type}
         self._values: dict[tuple[str, tuple[tuple[str, Any], ...]], _Values] = {}
         self._first = 0
         self._latest = 0
@@ -124,7 +127,7 @@ class MetricMaker:
         elif report.failed:
             self._failure("timeout" if report.timed_out else "error", report.error_type or report.status)
         if report.cold_start:
-            self._record("faas.coldstarts", 1)
+            self._record("faas.coldstarts", 1, self._kind)
         memory = report.memory_size_mb
         # The function's own time where the platform tells it; on Managed Instances there is only the whole.
         runtime = report.runtime_duration_ms
@@ -155,7 +158,7 @@ class MetricMaker:
     def _init(self, event: PlatformInitReport) -> None:
         self._at(event.time)
         record = event.record
-        kind = {"aws.lambda.initialization_type": str(record.initialization_type)}
+        kind = {_KIND: str(record.initialization_type)}
         self._record("faas.init_duration", _seconds(getattr(record.metrics, "duration_ms", None)), kind)
         self._failure(None if record.status is None else str(record.status), record.error_type)
 

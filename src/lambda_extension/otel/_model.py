@@ -50,6 +50,7 @@ class OTLPSpan(_Item, frozen=True, kw_only=True):
     start_time_unix_nano: str
     end_time_unix_nano: str
     attributes: list[KeyValue] = []
+    dropped_attributes_count: int = 0
     links: list[SpanLink] = []
     status: SpanStatus | None = None
 
@@ -63,6 +64,7 @@ class OTLPLogRecord(_Item, frozen=True, kw_only=True):
     severity_text: str = ""
     body: dict[str, Any] | None = None
     attributes: list[KeyValue] = []
+    dropped_attributes_count: int = 0
     flags: int = 0
     trace_id: str = ""
     span_id: str = ""

@@ -10,7 +10,7 @@ import attrs
 
 from lambda_extension.otel._identity import Identities, Identity, identity_of, new_span_id
 from lambda_extension.otel._model import ERROR, INTERNAL, SERVER, OTLPSpan, SpanLink, SpanStatus, span_flags
-from lambda_extension.otel._values import attributes, nanoseconds
+from lambda_extension.otel._values import Limits, attributes, nanoseconds
 from lambda_extension.records import InvocationReport, LogRecord, Outcome
 from lambda_extension.records._times import unix_nanoseconds
 from lambda_extension.telemetry import (
@@ -69,6 +69,7 @@ class _Told:
 
     parts: dict[tuple[str, str], Span] = attrs.field(factory=dict)
     started: str | None = None
+    arn: str | None = None
     made: bool = False
 
 
@@ -86,7 +87,7 @@ class SpanMaker:
         phase_names: Whether an invocation's span is called `<function>/invoke`, as inits are `<function>/init`.
         end: When an invocation's span ends: with its report, or, so that it is complete before the freeze, when the
             runtime is done.
-        value_limit: Characters that an attribute's text may have.
+        limits: How much of attributes is kept.
     """
 
     def __init__(
@@ -97,14 +98,14 @@ class SpanMaker:
         sampled: Sampled = "respect",
         phase_names: bool = False,
         end: SpanEnd = "report",
-        value_limit: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._function = function
         self._identities = identities
         self._sampled = sampled
         self._name = f"{function}/invoke" if phase_names else function
         self._end = end
-        self._value_limit = value_limit
+        self._limits = limits or Limits()
         self._phases: dict[str, _Phase] = {}
         self._told: OrderedDict[str, _Told] = OrderedDict()
         self._before: Identity | None = None
@@ -119,6 +120,10 @@ class SpanMaker:
         if isinstance(event, _Invoke):
             self._note(event)
         return []
+
+    def invoked(self, request_id: str, arn: str) -> None:
+        """Note by which ARN a function was invoked."""
+        self._told_of(request_id).arn = arn
 
     def invocation(self, report: InvocationReport) -> list[OTLPSpan]:
         """Give the spans of an invocation that is over."""
@@ -184,7 +189,7 @@ class SpanMaker:
         values = {
             "faas.invocation_id": report.request_id,
             "faas.coldstart": report.cold_start,
-            "aws.lambda.invoked_arn": context.function_arn,
+            "aws.lambda.invoked_arn": context.function_arn or told.arn,
             "aws.lambda.produced_bytes": report.produced_bytes,
             "aws.lambda.tenant_id": context.tenant_id,
             **metrics,
@@ -197,14 +202,18 @@ class SpanMaker:
         """Remember what an invocation's report will not say."""
         request_id = event.record.request_id
         self._identities.tell(request_id, event.record.tracing)
-        told = self._told.setdefault(request_id, _Told())
+        told = self._told_of(request_id)
         if isinstance(event, PlatformStart):
             told.started = told.started or event.time
         else:
             for part in event.record.spans or ():
                 told.parts.setdefault((part.name, part.start), part)
+
+    def _told_of(self, request_id: str) -> _Told:
+        told = self._told.setdefault(request_id, _Told())
         if len(self._told) > _MOST_TOLD:
             self._told.popitem(last=False)
+        return told
 
     def _take_phase(self, kind: Literal["init", "restore"], event: _Init | _Restore) -> list[OTLPSpan]:
         now = nanoseconds(unix_nanoseconds(event.time or ""))
@@ -270,6 +279,10 @@ class SpanMaker:
         links: list[SpanLink] | None = None,
         kind: int = SERVER,
     ) -> OTLPSpan:
+        values = {name: value for name, value in {**values, "error.type": failure}.items() if value is not None}
+        dropped = list(values)[self._limits.count :] if self._limits.count is not None else []
+        for each in dropped:
+            del values[each]
         return OTLPSpan(
             trace_id=identity.trace_id,
             span_id=identity.span_id,
@@ -279,7 +292,8 @@ class SpanMaker:
             kind=kind,
             start_time_unix_nano=str(start),
             end_time_unix_nano=str(end),
-            attributes=attributes({**values, "error.type": failure}, self._value_limit),
+            attributes=attributes(values, self._limits.length),
+            dropped_attributes_count=len(dropped),
             links=links or [],
             status=None if failure is None else SpanStatus(code=ERROR),
         )

@@ -22,7 +22,7 @@ from lambda_extension.otel._encoders import OTLPEncoder, Protocol, Resource, Sig
 from lambda_extension.otel._identity import Identities
 from lambda_extension.otel._metrics import MetricMaker, Temporality
 from lambda_extension.otel._phases import Sampled, SpanEnd, SpanMaker
-from lambda_extension.otel._resource import lambda_resource, new_instance_id
+from lambda_extension.otel._resource import lambda_resource, named_account, new_instance_id
 from lambda_extension.otel._variables import SignalSettings, settings_of, signal_settings
 from lambda_extension.processing import TelemetryProcessor
 from lambda_extension.processing._lifecycle import side_by_side
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import anyio.abc
 
     from lambda_extension._api._enums import ShutdownReason
-    from lambda_extension._api._models import Registration
+    from lambda_extension._api._models import InvokeEvent, Registration
     from lambda_extension.otel._model import OTLPMetric, OTLPSpan
     from lambda_extension.records import Sample, Transform
     from lambda_extension.telemetry import TelemetryEvent
@@ -81,6 +81,8 @@ class OpenTelemetryProcessor(TelemetryProcessor):
     """
 
     name = "opentelemetry"
+    # Of a run that this is given to: it is to be asked for.
+    account_id = True
 
     def __init__(
         self,
@@ -147,17 +149,19 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         self._wall_clock = wall_clock.get()
         self._collected = 0.0
         self._identities = Identities(self._wall_clock)
-        self._metric_maker = MetricMaker(temporality or self._general.temporality)
+        kind = self._environment.initialization_type
+        self._metric_maker = MetricMaker(temporality or self._general.temporality, None if kind is None else str(kind))
         self._spans: dict[str, Any] = {
             "sampled": sampled or ("always" if self._general.sampler == "always" else "respect"),
             "phase_names": phase_names,
             "end": span_end,
-            "value_limit": self._general.value_limit,
+            "limits": self._general.span_limits,
         }
         self._hooks: dict[str, Any] = {"span_hook": span_hook, "metric_hook": metric_hook}
         self._port = receive
         self._passed_on: dict[tuple[str, str], Delivery] = {}
         self._conversion: Conversion
+        self._registration: Registration
 
     def statistics(self) -> dict[str, DeliveryStatistics]:
         """Count what has become of everything, by signal; what was the function's own is counted by request."""
@@ -181,13 +185,15 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             self._identities,
             self._environment,
             pipeline=self._pipeline,
-            value_limit=self._general.value_limit,
+            log_limits=self._general.log_limits,
             on_restore=self._restored,
             on_instance=self._named,
+            on_arn=self._located,
             **self._hooks,
         )
         for delivery in self._deliveries.values():
             await delivery.init(registration)
+        self._registration = registration
 
     async def process(self, events: Sequence[TelemetryEvent]) -> None:
         """Take in events: to spans, log records and metrics that wait for `flush`. A cancelled call has taken them."""
@@ -213,6 +219,11 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             if self._port is not None:
                 await self._receive(tasks, self._port)
             await anyio.sleep_forever()
+
+    def record_invocation(self, event: InvokeEvent) -> None:
+        """Note by which ARN the function was invoked."""
+        if event.invoked_function_arn:
+            self._conversion.invoked(event.request_id, event.invoked_function_arn)
 
     def record_overhead(self, seconds: float) -> None:
         """Count an invocation that was held for so long beyond its function's end."""
@@ -244,6 +255,10 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         """Take in what the platform calls this environment."""
         self._resource.values = {**self._resource.values, "faas.instance": instance}
 
+    def _located(self, arn: str) -> None:
+        """Take in the account, where registration has not told it."""
+        self._resource.values = named_account(self._resource.values, arn)
+
     def _delivery(self, signal: Signal, settings: SignalSettings, exporter: Callable[[], Any] | None) -> Delivery:
         if exporter is not None:
             from lambda_extension.otel._exporters import ExporterSink  # for whoever has one
@@ -263,7 +278,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         from lambda_extension.otel._receiving import FunctionTelemetry, PassingOn
         from lambda_extension.serving import ServerName, serve
 
-        def passed_on(signal: str, content_type: str) -> Delivery | None:
+        async def passed_on(signal: str, content_type: str) -> Delivery | None:
             settings = self._settings.get(signal)  # type: ignore[call-overload]  # it is looked for
             if settings is None:
                 return None
@@ -273,6 +288,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
                 encoder = PassingOn(signal=signal, content_type=content_type, compression=_gzip(settings))
                 delivery = Delivery(_sink(settings, encoder), name=f"function-{signal}-{kind}", encoder=encoder)
                 self._passed_on[key] = delivery
+                await delivery.init(self._registration)
                 tasks.start_soon(delivery.background, name="lambda_extension.otel delivery")
             return self._passed_on[key]
 

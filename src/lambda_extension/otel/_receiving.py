@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, final
 
 import attrs
@@ -19,8 +19,10 @@ logger = logging.getLogger("lambda_extension.otel")
 
 # Bytes of one request, once unpacked: far beyond what SDKs put into one, and a limit on what a small body unpacks to.
 MOST_BODY_BYTES: Final = 8 * 1024 * 1024
-# Requests that may wait for the backend, in memory and on disk, before the function is asked to keep its own.
+# Requests that may wait for the backend, in memory and on disk, and their bytes, before the function is asked to keep
+# its own: less than the spill store takes, so that nothing that was taken is lost to what comes after it.
 _MOST_WAITING: Final = 1_000
+_MOST_WAITING_BYTES: Final = 32 * 1024 * 1024
 _RETRY_AFTER: Final = b"1"
 _ARRAYS: Final = {"traces": "resourceSpans", "logs": "resourceLogs", "metrics": "resourceMetrics"}
 
@@ -62,7 +64,7 @@ class FunctionTelemetry:
         refused: How many requests were refused, by status.
     """
 
-    def __init__(self, deliveries: Callable[[str, str], Delivery | None]) -> None:
+    def __init__(self, deliveries: Callable[[str, str], Awaitable[Delivery | None]]) -> None:
         self.refused: Counter[int] = Counter()
         self._deliveries = deliveries
 
@@ -96,11 +98,12 @@ class FunctionTelemetry:
             request = _unpacked(signal, content_type, headers.get("content-encoding", ""), body)
         except ValueError as error:
             return 400, str(error)
-        delivery = self._deliveries(signal, content_type)
+        delivery = await self._deliveries(signal, content_type)
         if delivery is None:
             return 200, ""
         figures = delivery.statistics()
-        if figures.buffered + figures.spilled >= _MOST_WAITING:
+        waiting = delivery.waiting_bytes + len(request)
+        if figures.buffered + figures.spilled >= _MOST_WAITING or waiting > _MOST_WAITING_BYTES:
             return 503, "too much waits for the backend"
         if request:
             await delivery.process([request])

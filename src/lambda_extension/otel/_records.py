@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, final
+from typing import Any, Final, final
 
 from lambda_extension._budget import TRACE_LIMIT
 from lambda_extension.otel._identity import Identities, Identity
 from lambda_extension.otel._model import OTLPLogRecord
-from lambda_extension.otel._values import any_value, attributes, nanoseconds, text
+from lambda_extension.otel._values import Limits, any_value, attributes, nanoseconds, text
 from lambda_extension.records import LogRecord
 from lambda_extension.records._times import unix_nanoseconds
 
-# What waits for the trace of its invocation, which on Managed Instances comes with the report.
+# What waits for the trace of its invocation, which on Managed Instances comes with the report: records, their bytes.
 _MOST_WAITING: Final = 2_000
+_MOST_WAITING_BYTES: Final = 8 * 1024 * 1024
+# What every record has besides its own.
+_OWN: Final = 3
 
 
 @final
@@ -24,7 +28,7 @@ class LogMaker:
     Args:
         identities: What invocations are in their traces.
         waits: Whether an invocation's trace may come after its lines: on Managed Instances.
-        value_limit: Characters that an attribute's text may have.
+        limits: How much of attributes is kept.
         clock: Epoch seconds; what is made has been observed then.
     """
 
@@ -33,14 +37,15 @@ class LogMaker:
         identities: Identities,
         *,
         waits: bool,
-        value_limit: int | None = None,
+        limits: Limits | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._identities = identities
         self._waits = waits
-        self._value_limit = value_limit
+        self._limits = limits or Limits()
         self._clock = clock
-        self._waiting: list[tuple[float, LogRecord]] = []
+        self._waiting: deque[tuple[float, LogRecord, int]] = deque()
+        self._waiting_bytes = 0
 
     def make(self, records: Iterable[LogRecord]) -> list[OTLPLogRecord]:
         """Give what is ready of these records, and of what has waited."""
@@ -49,29 +54,36 @@ class LogMaker:
         for record in records:
             request_id = record.request_id
             if self._waits and request_id is not None and self._identities.known(request_id) is None:
-                self._waiting.append((now, record))
+                size = len(record.encode())
+                self._waiting.append((now, record, size))
+                self._waiting_bytes += size
             else:
                 ready.append(record)
-        while len(self._waiting) > _MOST_WAITING:
-            ready.append(self._waiting.pop(0)[1])
+        while len(self._waiting) > _MOST_WAITING or self._waiting_bytes > _MOST_WAITING_BYTES:
+            _, record, size = self._waiting.popleft()
+            self._waiting_bytes -= size
+            ready.append(record)
         return [self._made(record, now) for record in ready]
 
     def finish(self) -> list[OTLPLogRecord]:
         """Give all that has waited."""
-        waiting, self._waiting = self._waiting, []
         now = self._clock()
-        return [self._made(record, now) for _, record in waiting]
+        made = [self._made(record, now) for _, record, _ in self._waiting]
+        self._waiting.clear()
+        self._waiting_bytes = 0
+        return made
 
     def _ready(self, now: float) -> Iterator[LogRecord]:
         """Let go of what has waited for long enough, or no longer needs to; the order stays."""
-        waiting, self._waiting = self._waiting, []
-        for since, record in waiting:
+        waiting, self._waiting = self._waiting, deque()
+        for since, record, size in waiting:
             known = self._identities.known(record.request_id or "")
             # A clock that was set back counts as if the time were over.
             if known is not None or not 0 <= now - since < TRACE_LIMIT:
+                self._waiting_bytes -= size
                 yield record
             else:
-                self._waiting.append((since, record))
+                self._waiting.append((since, record, size))
 
     def _made(self, record: LogRecord, now: float) -> OTLPLogRecord:
         moment = nanoseconds(record.time_unix_nano)
@@ -80,6 +92,7 @@ class LogMaker:
             # A time of its own that OTLP cannot carry: the platform's then, and nothing of the line is lost.
             values.setdefault("timestamp", record.time)
             moment = nanoseconds(unix_nanoseconds((record.event.time if record.event is not None else None) or ""))
+        dropped = self._leave_out(values)
         values |= {"faas.invocation_id": record.request_id, "aws.lambda.log_source": record.source}
         if record.context.tenant_id is not None:
             values["aws.lambda.tenant_id"] = record.context.tenant_id
@@ -90,12 +103,22 @@ class LogMaker:
             severity_number=record.severity_number,
             severity_text=text(record.severity_text or ""),
             body=None if record.body is None else any_value(record.body),
-            attributes=attributes(values, self._value_limit),
+            attributes=attributes(values, self._limits.length),
+            dropped_attributes_count=dropped,
             flags=flags,
             trace_id=trace_id,
             span_id=span_id,
             event_name=text(record.type) if record.source == "platform" else "",
         )
+
+    def _leave_out(self, values: dict[str, Any]) -> int:
+        """Leave out the last of a line's own attributes that are too many; give how many those were."""
+        if self._limits.count is None:
+            return 0
+        names = list(values)[max(self._limits.count - _OWN, 0) :]
+        for name in names:
+            del values[name]
+        return len(names)
 
     def _trace(self, record: LogRecord) -> tuple[str, str, int]:
         """Give trace, span and flags: those that the line itself names, else those of its invocation."""

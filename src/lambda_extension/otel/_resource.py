@@ -54,6 +54,20 @@ def lambda_resource(
     return {key: value for key, value in known.items() if value not in {None, ""}}
 
 
+def named_account(values: Mapping[str, Any], arn: str) -> dict[str, Any]:
+    """Describe a function with the account of an ARN that it was invoked by; where it is known, nothing changes."""
+    account = (arn.split(":")[4:5] or [""])[0]
+    if not account.isdecimal() or "cloud.account.id" in values:
+        return dict(values)
+    found = {
+        "cloud.account.id": account,
+        "cloud.resource_id": _function_arn(
+            values.get("cloud.region"), account, values.get("faas.name"), values.get("faas.version")
+        ),
+    }
+    return {**{key: value for key, value in found.items() if value is not None}, **values}
+
+
 def new_instance_id() -> str:
     """Make an id of this environment, from the operating system: a snapshot's copies share all other randomness."""
     return str(uuid.UUID(bytes=os.urandom(16), version=4))

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+import attrs
 import msgspec
 
 # OTLP's data model in its JSON form: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
@@ -18,6 +19,19 @@ _DEEPEST: Final = 20
 _INT64: Final = 2**63
 # Fixed 64-bit nanoseconds since the epoch; zero means unknown, and what is beyond the year 2262 overflows in backends.
 _LATEST: Final = 2**63 - 1
+
+
+@attrs.frozen
+class Limits:
+    """How much of attributes is kept.
+
+    Attributes:
+        length: Characters that a text may have, inside of values too; what is longer is cut.
+        count: How many there may be; what is beyond is left out, and counted.
+    """
+
+    length: int | None = None
+    count: int | None = None
 
 
 def attributes(values: Mapping[str, Any], limit: int | None = None) -> list[KeyValue]:

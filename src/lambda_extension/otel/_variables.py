@@ -14,6 +14,7 @@ from lambda_extension._budget import EXPORT_LIMIT
 from lambda_extension._environment import names_alone
 from lambda_extension.otel._encoders import Protocol, Signal
 from lambda_extension.otel._metrics import Temporality
+from lambda_extension.otel._values import Limits
 
 logger = logging.getLogger("lambda_extension.otel")
 
@@ -58,7 +59,8 @@ class Settings:
         resource: Attributes of the resource.
         temporality: How metrics count.
         sampler: `respect`, `always` or `never`.
-        value_limit: Characters that an attribute's text may have; None for no limit.
+        span_limits: How much of a span's attributes is kept.
+        log_limits: The same of a log record's.
     """
 
     disabled: bool
@@ -66,7 +68,8 @@ class Settings:
     resource: Mapping[str, str] = attrs.field(repr=names_alone)
     temporality: Temporality
     sampler: str
-    value_limit: int | None
+    span_limits: Limits
+    log_limits: Limits
 
 
 def settings_of(variables: Mapping[str, str]) -> Settings:
@@ -79,15 +82,27 @@ def settings_of(variables: Mapping[str, str]) -> Settings:
     sampler = _get(variables, "OTEL_TRACES_SAMPLER", "parentbased_always_on").lower()
     if sampler not in _SAMPLERS:
         logger.warning("OTEL_TRACES_SAMPLER=%s is not supported: what X-Ray has sampled is exported", sampler)
-    limit = _get(variables, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "")
     return Settings(
         disabled=_get(variables, "OTEL_SDK_DISABLED", "").lower() == "true",
         service_name=_get(variables, "OTEL_SERVICE_NAME", "") or None,
         resource=_pairs("OTEL_RESOURCE_ATTRIBUTES", _get(variables, "OTEL_RESOURCE_ATTRIBUTES", "")),
         temporality="cumulative" if temporality == "cumulative" else "delta",
         sampler=_SAMPLERS.get(sampler, "respect"),
-        value_limit=int(_number("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", limit)) if limit else None,
+        span_limits=_limits(variables, "SPAN"),
+        log_limits=_limits(variables, "LOGRECORD"),
     )
+
+
+def _limits(variables: Mapping[str, str], kind: str) -> Limits:
+    """Read limits of attributes: those of a kind, then those of all. Nothing is left out where there are none."""
+
+    def find(limit: str) -> int | None:
+        for name in (f"OTEL_{kind}_ATTRIBUTE_{limit}_LIMIT", f"OTEL_ATTRIBUTE_{limit}_LIMIT"):
+            if text := _get(variables, name, ""):
+                return int(_number(name, text))
+        return None
+
+    return Limits(find("VALUE_LENGTH"), find("COUNT"))
 
 
 def signal_settings(
