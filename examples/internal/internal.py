@@ -1,8 +1,10 @@
 """An internal extension: it lives in the function's own process, in a thread with an event loop of its own.
 
-Import this module from the function's code, outside the handler: an internal extension registers while the function
+It is started by the function's module, outside of the handler: an internal extension registers while the function
 initialises, and `start_internal` returns once it has. It is told of INVOKE only, and it ends with the runtime.
 """
+
+from typing import Any
 
 from lambda_extension import ExtensionSession, start_internal
 
@@ -15,3 +17,7 @@ async def count(extension: ExtensionSession) -> None:
 
 
 start_internal(count, name="internal-counter")
+
+
+def handler(event: Any, context: Any) -> dict[str, int]:
+    return {"invocations": len(invocations)}

@@ -107,7 +107,14 @@ def test_what_is_no_layer_is_refused(tmp_path: Path) -> None:
 def test_something_must_run() -> None:
     result = lambda_extension("simulate")
     assert result.exit_code == 2
-    assert "name an EXTENSION or a --layer" in result.stderr
+    assert "name an EXTENSION, a --layer, or a --function that has an internal one" in " ".join(result.stderr.split())
+
+
+def test_a_function_with_an_internal_extension_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2] / "examples/internal")
+    result = lambda_extension("simulate", "--function", "internal:handler", "--env", "PYTHONDONTWRITEBYTECODE=1")
+    assert result.exit_code == 0, result.output
+    assert "3 of 3 succeeded" in result.stdout
 
 
 def has_namespaces() -> bool:

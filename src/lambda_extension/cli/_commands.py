@@ -156,8 +156,8 @@ def simulate(
     The exit code is 1 when an extension failed, and 3 when only the function did.
     """
     payload = _payload(event)
-    if not options["extensions"] and not options["layers"]:
-        msg = "name an EXTENSION or a --layer"
+    if not any(options[name] for name in ("extensions", "layers", "function", "handler")):
+        msg = "name an EXTENSION, a --layer, or a --function that has an internal one"
         raise click.UsageError(msg)
     from lambda_extension.cli._run import Plan
     from lambda_extension.cli._simulate import Output, simulate as simulate_

@@ -57,7 +57,7 @@ def _spread(values: Sequence[float]) -> str:
 
 def print_outcome(outcome: Outcome, terminal: Terminal) -> None:
     """Print the table, and below it what went wrong and how to mend it."""
-    terminal.figures(", ".join(outcome.setup.names) or "no extension", figures_of(outcome))
+    terminal.figures(", ".join(outcome.setup.names) or "the function alone", figures_of(outcome))
     for failure in outcome.made.failed():
         _print_failure(failure, terminal)
     for call, times in outcome.tally.refusals.items():
