@@ -1,4 +1,4 @@
-"""The pages of README and docs as the tests see them: blocks of code, and what the comment above each says of it.
+"""The pages of README, docs and examples as the tests see them: blocks of code, and what the comment above each says.
 
 | Comment above a block | What it is |
 |---|---|
@@ -24,7 +24,11 @@ from typing import Final
 from attrs import frozen
 
 ROOT: Final = Path(__file__).parents[2]
-PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES: Final = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("README.md")),
+]
 RUNNABLE: Final = {"python", "py", "pycon", "console"}
 
 _FENCE: Final = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,}|~{3,}) *(?P<language>\S*)(?P<rest>.*)$")

@@ -11,8 +11,9 @@ import sys
 import textwrap
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,33 @@ async def test_the_scripts_of_a_page_run_as_extensions(blocks: list[Block], anyi
     assert [where[name] for name in where if name not in printed and not taken[name]] == [], story
 
 
+@contextmanager
+def backend_of_commands() -> Iterator[str]:
+    """Serve what takes everything, for programs and commands, whose test knows no event loop."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
 def steps() -> list[Any]:
     return [pytest.param(blocks, id=page) for page, blocks in STEPS.items() if blocks]
 
@@ -102,8 +130,7 @@ def test_the_steps_of_a_page_do_what_it_shows(blocks: list[Block], tmp_path: Pat
     folder = tmp_path / "page"
     folder.mkdir()
     (folder / "examples").symlink_to(ROOT / "examples")
-    shell = Shell(folder, tmp_path)
-    with closing(shell):
+    with backend_of_commands() as url, closing(Shell(folder, tmp_path, url)) as shell:
         for block in blocks:
             _follow(block, shell, folder, tmp_path)
 
@@ -113,15 +140,15 @@ def _follow(block: Block, shell: Shell, folder: Path, scratch: Path) -> None:
         case "file":
             file = folder / block.directives["file"]
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(block.code)
+            file.write_text(shell.as_typed(block.code))
         case "program":
             for backend in ("asyncio", "trio"):
                 script = scratch / f"line_{block.line}.py"
-                script.write_text(block.script)
+                script.write_text(shell.as_typed(block.script))
                 shell.run(command_on(backend, script), block)
         case "pytest":
             script = folder / f"test_line_{block.line}.py"
-            script.write_text(block.script)
+            script.write_text(shell.as_typed(block.script))
             shell.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", script.name], block)
         case "pycon":
             _doctest(block)
@@ -157,9 +184,10 @@ class Shell:
     `lambda-extension serve` takes a port of its own instead of 8080, so that several pages may be run at once.
     """
 
-    def __init__(self, folder: Path, scratch: Path) -> None:
+    def __init__(self, folder: Path, scratch: Path, backend: str) -> None:
         self._folder = folder
         self._scratch = scratch
+        self._backend = backend
         self._background: list[tuple[Block, subprocess.Popen[str]]] = []
         home = scratch / "home"
         home.mkdir()
@@ -180,6 +208,7 @@ class Shell:
             pwd > {self._scratch}/folder
             exit $status
             """
+        text = self.as_typed(text)
         own = f"lambda-extension serve --port {self._port} --api-port 0 "
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self._port}").replace("lambda-extension serve ", own)
         return ["bash", "-c", textwrap.dedent(around), "bash", text]
@@ -196,8 +225,12 @@ class Shell:
             start_new_session=True,
         )
 
+    def as_typed(self, text: str) -> str:
+        """Return code or a command with the address that the backend of the docs has here."""
+        return text.replace(BACKEND, self._backend)
+
     def _as_shown(self, printed: str) -> str:
-        return printed.replace(f"127.0.0.1:{self._port}", "127.0.0.1:8080")
+        return printed.replace(f"127.0.0.1:{self._port}", "127.0.0.1:8080").replace(self._backend, BACKEND)
 
     def type(self, text: str, block: Block, *, status: int = 0) -> str:
         """Run a command as it is typed, and return what it printed."""
