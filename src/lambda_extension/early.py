@@ -23,7 +23,7 @@ __all__ = ["register"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 REGISTER = "/2020-01-01/extension/register"
 JSON = {"Content-Type": "application/json"}
@@ -177,12 +177,12 @@ def register_body(events: "Iterable[str]") -> bytes:
 
 def register_request(address: str, name: str, events: "Iterable[str]", *, account_id: bool) -> bytes:
     """Give the whole call, to the byte."""
-    body = register_body(events)
-    fields = {
-        "Host": address,
-        "Content-Length": str(len(body)),
-        **JSON,
-        **register_headers(name, account_id=account_id),
-    }
-    head = f"POST {REGISTER} HTTP/1.1\r\n" + "".join(f"{key}: {value}\r\n" for key, value in fields.items()) + "\r\n"
-    return head.encode() + body
+    fields = {**JSON, **register_headers(name, account_id=account_id)}
+    return request("POST", REGISTER, address, fields, register_body(events))
+
+
+def request(method: str, path: str, address: str, fields: "Mapping[str, str]", body: bytes) -> bytes:
+    """Give a request, to the byte; what its fields hold is the caller's to check."""
+    fields = {"Host": address, "Content-Length": str(len(body)), **fields}
+    head = f"{method} {path} HTTP/1.1\r\n" + "".join([f"{key}: {value}\r\n" for key, value in fields.items()])
+    return f"{head}\r\n".encode("latin-1") + body

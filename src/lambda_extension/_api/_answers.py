@@ -10,7 +10,7 @@ import msgspec
 
 from lambda_extension._api._enums import EventType
 from lambda_extension._api._models import InvokeEvent, Registration, ShutdownEvent, event_from_wire
-from lambda_extension._api._transport import Response
+from lambda_extension._api._parsing import Response
 from lambda_extension._environment import Environment
 from lambda_extension._exceptions import (
     APIError,

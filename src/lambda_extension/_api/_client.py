@@ -25,8 +25,9 @@ from lambda_extension._api._models import (
     ShutdownEvent,
     TelemetrySubscription,
 )
+from lambda_extension._api._parsing import Response
 from lambda_extension._api._register import extension_name, split_address, take_early, wanted_events
-from lambda_extension._api._transport import Connections, Response
+from lambda_extension._api._transport import Connections
 from lambda_extension._budget import CALL_LIMIT, CONNECT_LIMIT
 from lambda_extension._environment import Environment
 from lambda_extension._exceptions import (

@@ -1,4 +1,4 @@
-"""Plain HTTP/1.1 to the Lambda APIs, over h11: what a client needs when nobody passed an httpx one.
+"""Plain HTTP/1.1 to the Lambda APIs: what a client needs when nobody passed an httpx one.
 
 httpx and httpcore cost a third of an extension's start-up, which every cold start of a function pays; these APIs are a
 handful of small calls to one address, without TLS, redirects, proxies or compression.
@@ -7,33 +7,18 @@ handful of small calls to one address, without TLS, redirects, proxies or compre
 from __future__ import annotations
 
 import select
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import final
 
 import anyio
 import anyio.abc
-import attrs
-import h11
 
+from lambda_extension import early
+from lambda_extension._api._parsing import AnswerParser, Response, answer_parser
 from lambda_extension._api._register import split_address
 from lambda_extension._budget import CONNECT_LIMIT
 
 _CHUNK = 65_536
-
-
-@attrs.frozen(kw_only=True)
-class Response:
-    """An answer.
-
-    Attributes:
-        status: HTTP status.
-        headers: Header values by lower-case name.
-        content: The body.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
 
 
 @final
@@ -43,15 +28,23 @@ class Connections:
     Args:
         address: `host:port`.
         under_way: A connection on which the first request has been sent already.
+        make_parser: Makes what reads the answers of a connection.
 
     Raises:
         ValueError: The address is not of that form.
     """
 
-    def __init__(self, address: str, *, under_way: anyio.abc.SocketStream | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        under_way: anyio.abc.SocketStream | None = None,
+        make_parser: Callable[[], AnswerParser] = answer_parser,
+    ) -> None:
         self._address = address
         self._host, self._port = split_address(address)
-        self._idle: list[anyio.abc.SocketStream] = []
+        self._make_parser = make_parser
+        self._idle: list[_Connection] = []
         self._under_way = under_way
 
     def take_over(self, stream: anyio.abc.SocketStream) -> None:
@@ -80,73 +73,90 @@ class Connections:
             TimeoutError: There was no whole answer in time.
         """
         under_way, self._under_way = self._under_way, None
-        stream = under_way or await self._take_idle()
-        if stream is None:
-            with anyio.fail_after(CONNECT_LIMIT):
-                stream = await anyio.connect_tcp(self._host, self._port)
-        http = h11.Connection(h11.CLIENT)
-        done = False
+        if under_way is not None:
+            connection = _Connection(under_way, self._make_parser())
+            request = b""
+        else:
+            connection = await self._take_idle() or await self._connect()
+            request = early.request(method, path, self._address, headers, body)
+        answered = False
         try:
             with anyio.fail_after(timeout):
-                lines = [("Host", self._address), ("Content-Length", str(len(body))), *headers.items()]
-                request = http.send(h11.Request(method=method, target=path, headers=lines))
-                if under_way is None:
-                    await stream.send((request or b"") + body)
-                http.send(h11.Data(data=body))
-                http.send(h11.EndOfMessage())
-                response = await _receive(http, stream)
-            done = True
-        except h11.ProtocolError as error:
-            msg = f"the answer is not HTTP/1.1: {error}"
-            raise ConnectionError(msg) from error
-        except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
-            msg = "the connection was closed before the answer"
-            raise ConnectionError(msg) from error
+                response = await connection.ask(request)
+            answered = True
         finally:
-            if done and http.our_state is http.their_state is h11.DONE:
-                self._idle.append(stream)
+            if answered and connection.keeps_alive:
+                self._idle.append(connection)
             else:
-                await anyio.aclose_forcefully(stream)
+                await connection.aclose()
         return response
 
     async def aclose(self) -> None:
         """Close the connections that no call uses."""
         if self._under_way is not None:
-            self._idle.append(self._under_way)
+            await anyio.aclose_forcefully(self._under_way)
         while self._idle:
-            await anyio.aclose_forcefully(self._idle.pop())
+            await self._idle.pop().aclose()
 
-    async def _take_idle(self) -> anyio.abc.SocketStream | None:
+    async def _connect(self) -> _Connection:
+        with anyio.fail_after(CONNECT_LIMIT):
+            stream = await anyio.connect_tcp(self._host, self._port)
+        return _Connection(stream, self._make_parser())
+
+    async def _take_idle(self) -> _Connection | None:
         """Take a connection that the peer has not closed meanwhile, as it may over a freeze of hours."""
         while self._idle:
-            stream = self._idle.pop()
-            descriptor = stream.extra(anyio.abc.SocketAttribute.raw_socket).fileno()  # noqa: S610 - not Django
-            poll = select.poll()
-            poll.register(descriptor, select.POLLIN)
-            if not poll.poll(0):
-                return stream
-            await anyio.aclose_forcefully(stream)
+            connection = self._idle.pop()
+            if connection.is_silent:
+                return connection
+            await connection.aclose()
         return None
 
 
-async def _receive(http: h11.Connection, stream: anyio.abc.SocketStream) -> Response:
-    head: h11.Response | None = None
-    chunks: list[bytes] = []
-    while True:
-        event = http.next_event()
-        if event is h11.NEED_DATA:
-            try:
-                data = await stream.receive(_CHUNK)
-            except anyio.EndOfStream:
-                if head is None:
-                    raise
-                data = b""  # the end of a body that has no other
-            http.receive_data(data)
-        elif isinstance(event, h11.Response):
-            head = event
-        elif isinstance(event, h11.Data):
-            chunks.append(bytes(event.data))
-        elif isinstance(event, h11.EndOfMessage):
-            assert head is not None
-            headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
-            return Response(status=head.status_code, headers=headers, content=b"".join(chunks))
+@final
+class _Connection:
+    """One connection, and what reads its answers."""
+
+    def __init__(self, stream: anyio.abc.SocketStream, parser: AnswerParser) -> None:
+        self._stream = stream
+        self._parser = parser
+        # Once, and not before each call: the stream looks up its addresses too.
+        self._socket = stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 - not Django
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing has come, not even the peer's end."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return not poll.poll(0)
+
+    @property
+    def keeps_alive(self) -> bool:
+        """Whether another request may be sent."""
+        return self._parser.keeps_alive
+
+    async def ask(self, request: bytes) -> Response:
+        """Send a request, unless that has been done, and wait for its answer.
+
+        Raises:
+            ConnectionError: There is none, or it is not HTTP/1.1.
+        """
+        try:
+            if request:
+                self._parser.begin()
+                await self._stream.send(request)
+            while True:
+                try:
+                    data = await self._stream.receive(_CHUNK)
+                except anyio.EndOfStream:
+                    data = b""
+                response = self._parser.feed(data)
+                if response is not None:
+                    return response
+        except anyio.BrokenResourceError as error:
+            msg = "the connection broke before the answer"
+            raise ConnectionError(msg) from error
+
+    async def aclose(self) -> None:
+        """Close it, without a farewell."""
+        await anyio.aclose_forcefully(self._stream)
