@@ -10,14 +10,20 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
 import boto3
 import botocore.config
 import httpx
 import pytest
 from command_kit import STREAM, extension_that, lambda_extension, write
+
+from lambda_extension.cli._attached import AttachedExtension, process_at
+from lambda_extension.simulator import Entry
 
 URL = re.compile(r"function: POST (http://127\.0\.0\.1:\d+)(/\S+)")
 
@@ -130,6 +136,107 @@ def test_an_attached_extension_takes_part(tmp_path: Path) -> None:
             said = served.end()
             assert mine.communicate(timeout=20)[0].split() == ["INVOKE", "SHUTDOWN"]
     assert served.process.returncode == 0, said
+
+
+ENDING = """
+import http.client, os
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+body = b'{"events": ["INVOKE", "SHUTDOWN"]}'
+api.request("POST", "/2020-01-01/extension/register", body, {"Lambda-Extension-Name": "x"})
+answer = api.getresponse()
+answer.read()
+me = {"Lambda-Extension-Identifier": answer.headers["Lambda-Extension-Identifier"]}
+for _ in range(int(os.environ["EVENTS"])):
+    api.request("GET", "/2020-01-01/extension/event/next", headers=me)
+    print(api.getresponse().read().decode(), flush=True)
+if os.environ["THEN"] == "last":
+    input()
+"""
+
+
+@contextmanager
+def attached(variables: dict[str, str], *, events: int, then: str) -> Iterator[subprocess.Popen[str]]:
+    environment = {**variables, "EVENTS": str(events), "THEN": then}
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", ENDING], env=environment, **pipes) as extension:
+        try:
+            yield extension
+        finally:
+            extension.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells whose a connection is")
+def test_an_attached_extension_that_ends_is_seen_to() -> None:
+    """In a shutdown nobody waits on; before, it is an extension that exits early, and the next one is attached."""
+    with serve("--attach", "x") as served, ThreadPoolExecutor() as threads:
+        variables = served.environment_of("x")
+        with attached(variables, events=1, then="exit"):
+            httpx.post(served.url, timeout=20)  # the function may have answered before
+            served.until("x: error: It ended although it was not shut down")
+        answer = threads.submit(httpx.post, served.url, json=1, timeout=20)
+        served.until("waiting for x again")  # now that it is needed
+        with attached(variables, events=2, then="exit"):
+            assert answer.result().json() == 1
+            told = served.end()
+    used = re.search(r"shutdown +(\d+) of 2000 ms", told)
+    assert used is not None
+    assert int(used[1]) < 1500
+    assert "late-at-shutdown" not in told
+    assert served.process.returncode == 1
+
+
+def test_an_attached_extension_that_stays_has_the_whole_budget_and_is_not_blamed() -> None:
+    with serve("--attach", "x") as served, attached(served.environment_of("x"), events=2, then="last"):
+        assert httpx.post(served.url, json=1, timeout=20).json() == 1
+        told = served.end()
+    used = re.search(r"shutdown +(\d+) of 2000 ms", told)
+    assert used is not None
+    assert int(used[1]) > 1500
+    assert served.process.returncode == 0, told
+
+
+async def live(extension: AttachedExtension, processes: list[int | None], budget_ms: float, monkeypatch: Any) -> None:
+    """Let an attached extension register, ask for the next event, and be shut down; return once it has ended."""
+    found = iter(processes)
+    monkeypatch.setattr("lambda_extension.cli._attached.process_at", lambda _: next(found))
+    extension.see(Entry(time=0.0, kind="phase", who="platform", what="shutdown-start", detail={"budget_ms": budget_ms}))
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(extension, {})
+            await anyio.wait_all_tasks_blocked()
+            for call in ("POST /2020-01-01/extension/register", "GET /2020-01-01/extension/event/next"):
+                extension.see(Entry(time=0.0, kind="call", who="x", what=call, detail={"status": 200, "port": 1}))
+            extension.see(Entry(time=0.0, kind="state", who="x", what="Running", detail={"event": "SHUTDOWN"}))
+
+
+@pytest.mark.parametrize("processes", [[1, 2], [None, 1], [1, None]])
+async def test_an_attached_extension_whose_process_is_not_known_is_given_its_time(
+    processes: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = anyio.current_time()
+    await live(AttachedExtension("x"), processes, 300, monkeypatch)
+    assert anyio.current_time() - began >= 0.19
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells whose a connection is")
+async def test_an_attached_extension_that_has_gone_already_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = (await anyio.run_process([sys.executable, "-c", "import os; print(os.getpid())"])).stdout
+    await live(AttachedExtension("x"), [int(gone)] * 2, 60_000, monkeypatch)
+
+
+def test_whose_a_connection_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
+        assert process_at(client.getsockname()[1]) == os.getpid()
+        free = socket.socket()
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+        free.close()
+        assert process_at(port) is None
+    monkeypatch.setattr("pathlib.Path.read_text", refused)
+    assert process_at(port) is None
 
 
 RUNTIME = """

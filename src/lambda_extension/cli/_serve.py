@@ -120,6 +120,9 @@ def _watch(service: Service, tally: Tally, terminal: Terminal, entry: Entry) -> 
     tally.add(entry)
     for extension in service.attached:
         extension.see(entry)
+    if (entry.kind, entry.what) == ("phase", "init-start") and tally.inits:
+        for name in service.waited_for:
+            terminal.paragraph((f"waiting for {name} again:", "bold"), ("the environment was reset", ""))
     service.show(entry, terminal)
 
 

@@ -50,6 +50,8 @@ _ROUTES: Final = {
     METADATA_PATH: ("GET", "metadata"),
     CREDENTIALS_PATH: ("GET", "credentials"),
 }
+# Calls by which an extension's process is known: the port that they come from is in the record.
+_PROCESSES: Final = frozenset({"register", "next"})
 
 
 @final
@@ -64,6 +66,7 @@ class Routes:
         headers = {key.decode("latin-1"): text.decode("latin-1") for key, text in scope["headers"]}
         body = await _read(receive)
         path, method = scope["path"], scope["method"]
+        why: dict[str, Any]
         try:
             name, argument = self._match(path, method)
             fault = await self._disturb(name)
@@ -73,7 +76,7 @@ class Routes:
             if fault is not None and fault.action == "error":
                 raise ApiError(fault.status, "InternalServerError", "Internal Server Error")
             given = await self._answer(name, argument, headers, body)
-            why = {}
+            why = {"port": (scope.get("client") or (None, None))[1]} if name in _PROCESSES else {}
         except ApiError as error:
             content = b"" if error.status in {404, 405} else error.body()
             given = (error.status, dict(_JSON) if content else {}, content)

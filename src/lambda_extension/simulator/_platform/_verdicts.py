@@ -145,6 +145,8 @@ class Verdicts:
         if any(finding.who == who and finding.rule in {"launch", "wrong-name"} for finding in self._record.findings):
             return  # it has said so already, and with the cause
         how = f"It was ended by {_signal(-code)}" if code and code < 0 else f"It exited with code {code}"
+        if not code and not participant.real:
+            how = "It ended"  # a code is what processes have
         when = {"Started": "before it registered", "Registered": "before it asked for next"}
         message = f"{how} {when.get(state.state, 'although it was not shut down')}"
         refusal = self._refusals.get(who)
