@@ -63,6 +63,9 @@ RESOLVE_LIMIT = 0.5
 EXHAUSTED_PAUSE = 0.1
 # What one OTLP request may take, unless OpenTelemetry's variables say otherwise; the default of its specification.
 EXPORT_LIMIT = 10.0
+# What fetching the secrets of the ready-made extension may take at init, all of them, while the function's own init
+# waits; Lambda gives an init 10 s.
+SECRETS_LIMIT = 5.0
 # How long log records wait for the trace of their invocation, which on Managed Instances comes with the report.
 TRACE_LIMIT = 30.0
 # For a time-out that must not be, where a server takes no infinity: hypercorn's default would close a connection right

@@ -35,6 +35,7 @@ LAYERS = [
     ["records"],
     ["delivery"],
     ["otel"],
+    ["ship"],
     ["simulator"],
     ["packaging"],
     ["cli"],
