@@ -5,6 +5,7 @@ from __future__ import annotations
 project = "lambda-extension"
 author = "The lambda-extension developers"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+myst_heading_anchors = 3
 html_theme = "furo"
 exclude_patterns = ["_build"]
 autodoc_typehints = "signature"
