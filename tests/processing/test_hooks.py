@@ -73,7 +73,7 @@ async def test_the_methods_of_the_base_classes_do_nothing() -> None:
         ({"proces": do}, "did you mean process?"),
         (
             {},
-            "none of the methods init, process, process_event, flush, background, record_invocation, record_overhead, shutd",
+            "none of the methods init, process, process_event, flush, background, record_invocation, record_overhead, ",
         ),
         ({"flush": None}, "Mine has none of the methods"),
     ],
