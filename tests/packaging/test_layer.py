@@ -239,6 +239,32 @@ def test_the_wheel_of_a_project_is_installed(tmp_path: Path) -> None:
     assert (root / "notes" / "shop" / "__init__.py").exists()
 
 
+def test_a_project_without_a_build_system_gives_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "shop"\nversion = "2.0"\ndependencies = ["iniconfig"]\n'
+    )
+    script = tmp_path / "notes.py"
+    script.write_text("import iniconfig\n")
+    _, made_layer = made(script, tmp_path / "made", project=tmp_path, events=("SHUTDOWN",))
+    assert version_of(made_layer, "iniconfig")
+    assert not [line for line in made_layer.locked if line.startswith("shop")]
+
+
+@pytest.mark.parametrize(("text", "reason"), [(None, "has no pyproject.toml"), ("no TOML", "is not TOML")])
+def test_a_folder_that_is_no_project_is_refused(tmp_path: Path, text: str | None, reason: str) -> None:
+    (tmp_path / "notes.py").write_text("")
+    if text is not None:
+        (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(PackagingError, match=reason):
+        made(tmp_path / "notes.py", tmp_path / "made", project=tmp_path, events=("SHUTDOWN",))
+
+
+def test_work_before_register_is_left_to_the_extension(script: Path, tmp_path: Path) -> None:
+    root, made_layer = made(script, tmp_path, early=False)
+    assert made_layer.registration.events == ("SHUTDOWN",)
+    assert b"early" not in (root / "extensions" / "notes").read_bytes()
+
+
 def test_a_dependency_without_a_fitting_wheel_is_named(tmp_path: Path) -> None:
     script = tmp_path / "notes.py"
     script.write_text('# /// script\n# dependencies = ["pywin32"]\n# ///\n')

@@ -348,7 +348,11 @@ def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
 @click.option("--python", default="3.13", show_default=True, help="The Python of the function's runtime on Lambda.")
 @click.option("--arch", type=click.Choice(["x86_64", "arm64"]), default="x86_64", show_default=True)
 @click.option("--requirements", "-r", type=_FILE, multiple=True, help="What to install besides, in pip's form.")
-@click.option("--project", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Install this project.")
+@click.option(
+    "--project",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Install this project, or what it needs.",
+)
 @click.option(
     "--env",
     "variables",
@@ -358,6 +362,9 @@ def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
     help="A variable that the extension has where the function does not set it.",
 )
 @click.option("--events", help="What it registers for, such as INVOKE,SHUTDOWN; by default it is tried.")
+@click.option(
+    "--early/--no-early", default=True, help="Without: it registers by itself, after work that the function waits for."
+)
 @click.option(
     "--format", "shape", type=click.Choice(["layer", "directory", "container"]), default="layer", show_default=True
 )
@@ -373,3 +380,27 @@ def package(*, script: Path, output: Path | None, shape: str, lock: Path | None,
     from lambda_extension.cli._package import package
 
     package(script, output, shape, lock, **options)
+
+
+@commands.command()
+@click.argument("name")
+@click.option(
+    "--template",
+    type=click.Choice(["stream", "per-invocation", "delivery", "otlp", "cache", "internal"]),
+    default="stream",
+    show_default=True,
+)
+def init(*, name: str, template: str) -> None:
+    r"""Make a project to start from in the folder NAME: an extension, its tests, and what deploys it.
+
+    \b
+    stream          prints what the telemetry says
+    per-invocation  ships each invocation's telemetry before the freeze
+    delivery        delivers log lines to a URL, redacted
+    otlp            exports OpenTelemetry
+    cache           answers the function's requests
+    internal        lives in the function's own process
+    """
+    from lambda_extension.cli._init import init
+
+    init(name, template)

@@ -76,6 +76,26 @@ def install(
         raise PackagingError(failure(done.stderr, target))
 
 
+def project_requirements(project: Path, scratch: Path) -> list[str]:
+    """Return what to install for a project: its wheel, or where it has no build system, its dependencies; blocks.
+
+    Raises:
+        PackagingError: It has no `pyproject.toml`, or cannot be built.
+    """
+    file = project / "pyproject.toml"
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        msg = f"{project} has no pyproject.toml, which says what the extension needs: write one, or use --requirements"
+        raise PackagingError(msg) from None
+    except tomllib.TOMLDecodeError as error:
+        msg = f"{file} is not TOML: {error}"
+        raise PackagingError(msg) from error
+    if "build-system" in table:
+        return [str(project_wheel(project, scratch))]
+    return [str(requirement) for requirement in table.get("project", {}).get("dependencies", [])]
+
+
 def project_wheel(project: Path, scratch: Path) -> Path:
     """Build the wheel of a pure-Python project; blocks.
 

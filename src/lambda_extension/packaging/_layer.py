@@ -15,7 +15,7 @@ from lambda_extension._environment import names_alone
 from lambda_extension.packaging import _stripping
 from lambda_extension.packaging._archive import settle_modes
 from lambda_extension.packaging._bytecode import compile_all, drop_sources
-from lambda_extension.packaging._dependencies import OWN, install, project_wheel, script_requirements
+from lambda_extension.packaging._dependencies import OWN, install, project_requirements, script_requirements
 from lambda_extension.packaging._exceptions import PackagingError
 from lambda_extension.packaging._interpreter import bundle, imported_names
 from lambda_extension.packaging._launcher import Launcher
@@ -29,13 +29,22 @@ _NAME_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQ
 _LONGEST_NAME: Final = 128
 
 
+def check_name(name: str) -> None:
+    """Check what an extension is to be called.
+
+    Raises:
+        PackagingError: No extension can be, or it would lie where Lambda looks for something else.
+    """
+    if not name or not set(name) <= _NAME_CHARACTERS or name.startswith(".") or len(name) > _LONGEST_NAME:
+        msg = f"{name!r} is no extension's name: use ASCII letters, digits, '-', '_' and '.', and no dot first"
+        raise PackagingError(msg)
+    if name in _TAKEN:
+        msg = f"{name!r} is no extension's name: Lambda gives /opt/{name} a meaning of its own"
+        raise PackagingError(msg)
+
+
 def _usable_name(_: object, __: attrs.Attribute[Any], value: str) -> None:
-    if not value or not set(value) <= _NAME_CHARACTERS or value.startswith(".") or len(value) > _LONGEST_NAME:
-        msg = f"{value!r} is no extension's name: use ASCII letters, digits, '-', '_' and '.', and no dot first"
-        raise PackagingError(msg)
-    if value in _TAKEN:
-        msg = f"{value!r} is no extension's name: Lambda gives /opt/{value} a meaning of its own"
-        raise PackagingError(msg)
+    check_name(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -47,9 +56,11 @@ class Plan:
         name: The extension's name, which is that of its file in `/opt/extensions`.
         target: The Python and the processor that it is for.
         requirements: Files with requirements, in pip's form.
-        project: A folder with a `pyproject.toml` that is installed with its dependencies.
+        project: A folder with a `pyproject.toml`, which is installed with its dependencies; where it has no build
+            system, these alone are.
         environment: Variables that the extension has where the function's configuration does not set them.
         events: What it registers for; None finds out.
+        early: Whether the launcher registers; else the extension does, once it has done what the function waits for.
         lean: Leave hypercorn out, and put what the direct server needs in.
         sources: Whether sources stay, for tracebacks.
         interpreter: A relocatable CPython to take into the layer, for functions whose image has none.
@@ -62,6 +73,7 @@ class Plan:
     project: Path | None = None
     environment: Mapping[str, str] = attrs.field(factory=dict, repr=names_alone)
     events: tuple[str, ...] | None = None
+    early: bool = True
     lean: bool = False
     sources: bool = True
     interpreter: Path | None = None
@@ -132,7 +144,7 @@ def build(plan: Plan, root: Path, scratch: Path) -> Layer:
     file = root / "extensions" / plan.name
     file.parent.mkdir()
     registration = _registration(plan, entry, file, python)
-    file.write_bytes(entry.text(registration))
+    file.write_bytes(entry.text(registration if plan.early else None))
     file.chmod(0o755)
     settle_modes(root)
     return Layer(registration=registration, sizes=sizes(root, owners), locked=locked, notices=notices)
@@ -142,7 +154,7 @@ def _install(plan: Plan, home: Path, scratch: Path) -> list[str]:
     """Install what the extension asks for, and return that."""
     asked = list(script_requirements(plan.script.read_text(encoding="utf-8")))
     if plan.project is not None:
-        asked.append(str(project_wheel(plan.project, scratch)))
+        asked += project_requirements(plan.project, scratch)
     asked.append(f"{OWN}[direct]" if plan.lean else OWN)
     install(asked, home, plan.target, scratch=scratch, requirement_files=plan.requirements)
     return asked
