@@ -258,6 +258,17 @@ async def test_a_trace_that_is_not_sampled_has_no_span() -> None:
     assert "spanId" not in start["tracing"]
 
 
+async def test_on_managed_instances_the_report_alone_tells_of_a_trace_and_only_of_a_sampled_one() -> None:
+    header = "Root=1-67c2d4a0-aabbccddeeff001122334455;Parent=0102030405060708;Sampled="
+    async with Simulator(mode="managed-instances") as lambda_:
+        for sampled in "10":
+            await lambda_.invoke(trace_header=header + sampled)
+    assert [start.get("tracing") for start in lambda_.record.events("platform.start")] == [None, None]
+    traced, untraced = lambda_.record.events("platform.report")
+    assert traced["tracing"]["value"] == header + "1"
+    assert "tracing" not in untraced
+
+
 async def test_with_tracing_each_invocation_begins_a_trace_of_its_own() -> None:
     async with Simulator(tracing=True) as lambda_:
         await lambda_.invoke()

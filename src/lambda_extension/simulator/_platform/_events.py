@@ -90,7 +90,9 @@ def report(
             _span("responseLatency", invocation.started, answered),
             _span("responseDuration", invocation.started + answered, 0.0),
         ]
-        return ending(invocation, metrics=metrics, spans=spans)
+        # Nothing else tells of a trace there, and this only of one that is sampled.
+        traced = {} if invocation.span_id is None else {"tracing": _tracing(invocation)}
+        return ending(invocation, **traced, metrics=metrics, spans=spans)
     metrics |= {
         "billedDurationMs": math.ceil(took),
         "memorySizeMB": settings.memory_mb,
