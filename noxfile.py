@@ -21,6 +21,7 @@ nox.options.sessions = [
     "bench",
     "emulator",
     "browser",
+    "backends",
     "audit",
     "tests",
     "coverage",
@@ -64,14 +65,24 @@ def tests(session: nox.Session) -> None:
     """Run the tests on asyncio, uvloop and trio, with branch coverage."""
     session.install("-e", EXTRAS, *groups("tests"))
     # Most of a test's time is waiting, for a simulated Lambda or a subprocess: more of them than cores.
-    session.run("coverage", "run", "-m", "pytest", "-n", "4", "-m", "not emulator and not browser", *session.posargs)
+    session.run(
+        "coverage",
+        "run",
+        "-m",
+        "pytest",
+        "-n",
+        "4",
+        "-m",
+        "not emulator and not browser and not backends",
+        *session.posargs,
+    )
 
 
 @nox.session(python=PYTHONS[0], venv_backend="uv")
 def tests_lowest(session: nox.Session) -> None:
     """Run the tests on the oldest direct dependencies that pyproject.toml allows."""
     session.install("--resolution", "lowest-direct", "-e", EVERYTHING, *groups("tests"))
-    session.run("pytest", "-q", "-n", "4", "-m", "not emulator and not browser", *session.posargs)
+    session.run("pytest", "-q", "-n", "4", "-m", "not emulator and not browser and not backends", *session.posargs)
 
 
 @nox.session
@@ -198,6 +209,15 @@ def browser(session: nox.Session) -> None:
         )
     env = {"CHROMIUM_REQUIRED": "1"} if os.environ.get("CI") else {}
     session.run("pytest", "-m", "browser", "tests/simulator", env=env)
+
+
+@nox.session
+def backends(session: nox.Session) -> None:
+    """Export to OpenTelemetry's own collector, which Go builds for the first time; required in CI, else skipped."""
+    session.install("-e", EXTRAS, *groups("tests"))
+    session.run("pytest", "-n", "4", "-m", "backends", "tests/otel", *session.posargs)
+    sequences = {"OTEL_SEQUENCES": "10000"}
+    session.run("pytest", "-q", "-n", "2", "-k", "out_of_order", "tests/otel/test_span_making.py", env=sequences)
 
 
 @nox.session

@@ -72,6 +72,7 @@ class Converted:
         self,
         kind: str = "on-demand",
         *,
+        signals: Any = ("traces", "logs", "metrics"),
         temporality: Any = "delta",
         transforms: Any = (),
         clock: Any = None,
@@ -83,9 +84,9 @@ class Converted:
         hooks = {
             name: spans.pop(name) for name in ("span_hook", "metric_hook", "on_restore", "log_limits") if name in spans
         }
-        self.identities = Identities()
+        self.identities = Identities(sampled_alone=environment.is_managed_instance)
         self.conversion = Conversion(
-            ("traces", "logs", "metrics"),
+            signals,
             Correlator(environment),
             SpanMaker("orders", self.identities, **spans),
             MetricMaker(temporality, kind),

@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import threading
 import time
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,6 +77,17 @@ class Backend:
         ]
 
     @property
+    def sums(self) -> Counter[str]:
+        """Add up the points of each counter, which are deltas."""
+        total: Counter[str] = Counter()
+        for request in list(self.requests):
+            if isinstance(request, ExportMetricsServiceRequest):
+                for resource in request.resource_metrics:
+                    for metric in (each for scope in resource.scope_metrics for each in scope.metrics):
+                        total[metric.name] += sum(int(_value(point)) for point in metric.sum.data_points)
+        return total
+
+    @property
     def metrics(self) -> set[str]:
         found = [request for request in list(self.requests) if isinstance(request, ExportMetricsServiceRequest)]
         return {
@@ -85,6 +97,10 @@ class Backend:
             for scope in resource.scope_metrics
             for metric in scope.metrics
         }
+
+
+def _value(point: Any) -> float:
+    return float(getattr(point, point.WhichOneof("value")))
 
 
 def attribute(item: Any, name: str) -> Any:

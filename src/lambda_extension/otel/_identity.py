@@ -82,10 +82,18 @@ def identity_of(tracing: TraceContext | None, seconds: float) -> Identity:
 
 @final
 class Identities:
-    """The identities of invocations by their request ids: each one is settled once, and never changes after."""
+    """The identities of invocations by their request ids: each one is settled once, and never changes after.
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    Args:
+        clock: Epoch seconds.
+        sampled_alone: Whether the platform tells of a trace only where it is sampled, as it does on Managed Instances:
+            once it has told of one, so that tracing is on, an invocation without is one that is not sampled.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.time, *, sampled_alone: bool = False) -> None:
         self._clock = clock
+        self._sampled_alone = sampled_alone
+        self._has_told = False
         self._known: OrderedDict[str, Identity] = OrderedDict()
 
     def known(self, request_id: str) -> Identity | None:
@@ -97,12 +105,18 @@ class Identities:
         if request_id not in self._known and tracing is not None:
             told = identity_of(tracing, self._clock())
             if told.certain:
+                self._has_told = True
                 self._settle(request_id, told)
 
     def settle(self, request_id: str) -> Identity:
         """Give the identity of an invocation; where nobody has told of one, it gets a new one."""
         found = self._known.get(request_id)
-        return found or self._settle(request_id, identity_of(None, self._clock()))
+        if found is not None:
+            return found
+        made = identity_of(None, self._clock())
+        if self._sampled_alone and self._has_told:
+            made = msgspec.structs.replace(made, sampled=False)
+        return self._settle(request_id, made)
 
     def _settle(self, request_id: str, identity: Identity) -> Identity:
         self._known[request_id] = identity

@@ -26,7 +26,7 @@ from lambda_extension.otel._resource import lambda_resource, named_account, new_
 from lambda_extension.otel._variables import SignalSettings, settings_of, signal_settings
 from lambda_extension.processing import TelemetryProcessor
 from lambda_extension.processing._lifecycle import side_by_side
-from lambda_extension.records import Correlator, JoinLines, Pipeline
+from lambda_extension.records import Correlator, LineSettings, Pipeline
 
 if TYPE_CHECKING:
     import anyio.abc
@@ -65,7 +65,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         temporality: Whether metrics count since the last time, or since the beginning.
         metrics_interval: Seconds between two collections of the metrics; 0 collects at each flush.
         transforms: What log records go through, see `lambda_extension.records`.
-        join: How lines are joined to messages; None leaves every line by itself.
+        lines: How lines are made into records: JSON in text, messages of several lines.
         span_hook: Called with each span; gives it, another, or None to leave it out. One that it fails for is left out.
         metric_hook: The same for metrics.
         span_exporter: Makes an exporter of OpenTelemetry's SDK (extra `otel`) that spans go to instead; a function, so
@@ -99,7 +99,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         temporality: Temporality | None = None,
         metrics_interval: float = 0.0,
         transforms: Iterable[Transform | Sample] = (),
-        join: JoinLines | None = None,
+        lines: LineSettings | None = None,
         span_hook: Callable[[OTLPSpan], OTLPSpan | None] | None = None,
         metric_hook: Callable[[OTLPMetric], OTLPMetric | None] | None = None,
         span_exporter: Callable[[], Any] | None = None,
@@ -144,11 +144,11 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             signal: self._delivery(signal, settings, exporters[signal]) for signal, settings in self._settings.items()
         }
         self._pipeline = Pipeline(transforms)
-        self._join = join
+        self._lines = lines or LineSettings()
         self._interval = metrics_interval
         self._wall_clock = wall_clock.get()
         self._collected = 0.0
-        self._identities = Identities(self._wall_clock)
+        self._identities = Identities(self._wall_clock, sampled_alone=self._environment.is_managed_instance)
         kind = self._environment.initialization_type
         self._metric_maker = MetricMaker(temporality or self._general.temporality, None if kind is None else str(kind))
         self._spans: dict[str, Any] = {
@@ -179,7 +179,13 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         name = str(self._resource.values.get("faas.name", "function"))
         self._conversion = Conversion(
             tuple(self._deliveries),
-            Correlator(self._environment, registration, join=self._join),
+            Correlator(
+                self._environment,
+                registration,
+                parse_json=self._lines.parse_json,
+                join=self._lines.join,
+                holding=self._lines.holding,
+            ),
             SpanMaker(name, self._identities, **self._spans),
             self._metric_maker,
             self._identities,
