@@ -18,6 +18,8 @@ from benchmarks.records import (
     transforms,
 )
 
+from lambda_extension.telemetry import decode
+
 SAME = ("timestamp", "source", "type", "requestId", "functionName", "severityText", "body", "attributes")
 
 
@@ -36,6 +38,12 @@ def test_json_and_dicts_come_to_the_same(line: object) -> None:
     assert len(ours) > 800
     assert len(compressed(body)) < len(transforms(body))
     assert plain(body).count(b"\n") == records(body).count(b"\n") == 1001
+
+
+def test_no_time_comes_twice() -> None:
+    bodies = [body_of(text_line, minute) for minute in range(3)]
+    times = [event.time for body in bodies for event in decode(body)[1:]]
+    assert len(set(times)) == len(times) == 3000
 
 
 def test_a_table_is_printed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

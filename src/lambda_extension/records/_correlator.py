@@ -15,7 +15,7 @@ from lambda_extension._environment import Environment
 from lambda_extension.records._holding import Held, Holding, Orphans
 from lambda_extension.records._invocations import Invocations
 from lambda_extension.records._joining import JoinLines, Message, begin
-from lambda_extension.records._lines import Reading, is_request_id, read_json_text, read_object, read_text
+from lambda_extension.records._lines import READERS, Reading, is_request_id, read_json_text, read_object
 from lambda_extension.records._platform import attributes_of, platform_line, severity_number
 from lambda_extension.records._record import Context, LogRecord
 from lambda_extension.records._reports import InvocationReport
@@ -157,7 +157,8 @@ class Correlator:
         kind = type(line)
         reading = None
         if kind is str:
-            reading = read_text(line)
+            read = READERS.get(line[:1])
+            reading = None if read is None else read(line)
             if reading is None and self._parse_json and line[:1] == "{":
                 reading = read_json_text(line)
         elif kind is dict:

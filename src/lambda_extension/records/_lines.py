@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from lambda_extension.records._severity import SEVERITIES, level_name, severity_of
-from lambda_extension.records._times import own_time, text_time
+from lambda_extension.records._times import is_usual_time, own_time, text_time
 
 
 class Reading(msgspec.Struct, gc=False):
@@ -70,7 +70,9 @@ def read_object(record: dict[str, Any]) -> Reading:
     else:
         number, level = _level(rest)
     stamp = rest.get("timestamp")
-    time = text_time(stamp) if type(stamp) is str else None
+    time = None
+    if type(stamp) is str:
+        time = stamp if is_usual_time(stamp) else text_time(stamp)
     if time is not None:
         del rest["timestamp"]
     else:
@@ -156,7 +158,7 @@ def _is_hex(text: str, digits: int) -> bool:
 
 def read_text(line: str) -> Reading | None:
     """Read a line of text; None when it says nothing of itself."""
-    read = _BY_FIRST.get(line[:1])
+    read = READERS.get(line[:1])
     return None if read is None else read(line)
 
 
@@ -178,7 +180,7 @@ def _bracketed(line: str) -> Reading | None:
     parts = line.split("\t", 3)
     if len(parts) == 4 and (found := _BRACKETS.get(parts[0])) is not None:
         _, stamp, request_id, message = parts
-        time = text_time(stamp)
+        time = stamp if is_usual_time(stamp) else text_time(stamp)
         if time is not None and len(request_id) in _ID_LENGTHS:
             number, level = found
             return Reading(number, level, time, message, {}, request_id or None, None, True)
@@ -279,7 +281,8 @@ def _coloured(line: str) -> Reading | None:
     return read_text(_COLOUR.sub("", line).lstrip("\x1b"))
 
 
-_BY_FIRST: dict[str, Callable[[str], Reading | None]] = {
+# By the first character of a line; each gives None when the line says nothing of itself.
+READERS: dict[str, Callable[[str], Reading | None]] = {
     **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@_", _worded),
     **dict.fromkeys("0123456789", _stamped),
     "[": _bracketed,

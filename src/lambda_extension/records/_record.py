@@ -155,18 +155,19 @@ class LogRecord(msgspec.Struct, frozen=True, gc=False):
 
     def encode(self) -> bytes:
         """Return the record as one flat JSON object; the raw event and what is unknown are left out."""
-        return spliced(
-            _Line(
-                self.time,
-                self.source,
-                self.type,
-                self.severity_number,
-                self.severity_text,
-                self.body,
-                self.attributes or None,
-            ),
-            self.context,
+        own = _Line(
+            self.time,
+            self.source,
+            self.type,
+            self.severity_number,
+            self.severity_text,
+            self.body,
+            self.attributes or None,
         )
+        try:
+            return _encode(own)[:-1] + self.context.tail
+        except (UnicodeEncodeError, TypeError, OverflowError):
+            return spliced(own, self.context)
 
 
 def spliced(own: Any, context: Context) -> bytes:

@@ -204,12 +204,13 @@ class _Redaction:
         """Give the record without what must not leave; the same object when there is nothing of it."""
         changes: dict[str, Any] = {}
         if record.attributes:
-            attributes = self._value(record.attributes, 0)
+            attributes = self._mapping(record.attributes, 1)
             if attributes is not record.attributes:
                 changes["attributes"] = attributes
         if type(record) is LogRecord:
-            body = self._value(record.body, 0)
-            if body is not record.body:
+            told = record.body
+            body = self._text(told) if type(told) is str else self._value(told, 0)
+            if body is not told:
                 changes["body"] = body
             if changes:
                 changes["event"] = None
@@ -236,8 +237,22 @@ class _Redaction:
         return value if all(new is old for new, old in zip(items, value, strict=True)) else items
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
+        keys, least = self._keys, self._least
+        for key, item in value.items():
+            name, whole = (key, False) if type(key) is not str else keys.get(key) or self._key(key)
+            kind = type(item)
+            if kind is int and -least < item < least:
+                if name == key:
+                    continue
+                return self._rebuilt(value, depth)
+            if name != key or (whole and item and kind is not dict):
+                return self._rebuilt(value, depth)
+            if (self._text(item) if kind is str else self._value(item, depth)) is not item:
+                return self._rebuilt(value, depth)
+        return value
+
+    def _rebuilt(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
         found: dict[Any, Any] = {}
-        changed = False
         for key, item in value.items():
             name, whole = (key, False) if type(key) is not str else self._keys.get(key) or self._key(key)
             kind = type(item)
@@ -245,15 +260,12 @@ class _Redaction:
                 new = item
             elif whole and item and kind is not dict:
                 new = self._replacement
-            elif kind is str:
-                new = self._text(item)
             else:
                 new = self._value(item, depth)
-            changed = changed or name != key or new is not item
             while name != key and (name in found or name in value):
                 name += "_"  # two keys that are the same now
             found[name] = new
-        return found if changed else value
+        return found
 
     def _key(self, key: str) -> tuple[str, bool]:
         name = key.lower().replace("_", "").replace("-", "")
