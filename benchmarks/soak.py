@@ -1,8 +1,8 @@
 """Shutdowns of an extension with a busy sink, one after the other: `python -m benchmarks.soak --seconds 600`.
 
-Each time an extension is started, takes in telemetry while its sink is slow, flaky, dead, all of that, or stuck in a
-thread, and is told to shut down at a random moment, with connections open. Lambda would kill it two seconds later; so
-does this. What had been acknowledged must then have been delivered or spilled.
+Each time an extension is started, takes in telemetry while its sink is slow, flaky, dead, all of that, stuck in a
+thread, or of a name whose look-up hangs, and is told to shut down at a random moment, with connections open. Lambda
+would kill it two seconds later; so does this. What had been acknowledged must then have been delivered or spilled.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ SINKS: dict[str, Callable[[random.Random], Behaviour]] = {
     "dead": lambda _: lambda _: (0.0, 0),
     "mixed": lambda chance: lambda _: (chance.choice([0.0, 0.2, 2.0]), chance.choice([200, 429, 500, 0])),
     "stuck": lambda _: lambda _: (0.0, 200),
+    "nameless": lambda _: lambda _: (0.0, 200),
 }
 _FIGURES = re.compile(r"received (\d+) .*delivered (\d+) .*buffered (\d+), spilled (\d+), dropped (\d+)")
 
@@ -75,7 +76,7 @@ def shut_down_once(
             "AWS_LAMBDA_RUNTIME_API": fake.address,
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "BUSY": kind,
-            "BUSY_URL": other.url,
+            "BUSY_URL": "http://backend.test/" if kind == "nameless" else other.url,
             "BUSY_SPILL": spill,
             "BUSY_BACKEND": backend_name,
             "BUSY_SERVER": server,

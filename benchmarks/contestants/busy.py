@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +17,7 @@ from lambda_extension.telemetry import ReceiverSettings
 
 
 class Stuck:
-    """An encoder that never comes to an end, in a thread that nobody can stop."""
+    """An encoder that never comes to an end, in a thread that nobody can stop; what is short is encoded without one."""
 
     content_type = "application/x-ndjson"
     compression = None
@@ -26,8 +28,21 @@ class Stuck:
 
     def join(self, pieces: Sequence[bytes]) -> bytes:
         """Never come to an end."""
-        time.sleep(60)
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(60)
         return NDJSON().join(pieces)
+
+
+def hang_for_names() -> None:
+    """Let the look-up of the backend's name take longer than anybody waits."""
+    real = socket.getaddrinfo
+
+    def hang(host: Any, *others: Any, **options: Any) -> Any:
+        if host in ("backend.test", b"backend.test"):
+            time.sleep(60)
+        return real(host, *others, **options)
+
+    socket.getaddrinfo = hang
 
 
 async def main() -> None:
@@ -40,5 +55,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    if os.environ["BUSY"] == "nameless":
+        hang_for_names()
     options = {"use_uvloop": True} if os.environ["BUSY_BACKEND"] == "uvloop" else {}
     anyio.run(main, backend=os.environ["BUSY_BACKEND"].replace("uvloop", "asyncio"), backend_options=options)

@@ -9,7 +9,7 @@ import sys
 import pytest
 from benchmarks.soak import BACKENDS, SERVERS, SINKS, Outcome, shut_down_once
 
-from lambda_extension.delivery._threads import in_daemon_thread
+from lambda_extension._threads import in_daemon_thread
 
 
 @pytest.mark.parametrize("server", SERVERS)
@@ -38,7 +38,7 @@ async def test_a_function_in_a_thread_gives_what_it_gives_and_raises_what_it_rai
 def test_the_interpreter_ends_without_a_thread_that_hangs(backend: str) -> None:
     script = f"""
 import time, anyio
-from lambda_extension.delivery._threads import in_daemon_thread
+from lambda_extension._threads import in_daemon_thread
 async def main():
     with anyio.move_on_after(0.1):
         await in_daemon_thread(time.sleep, 600)

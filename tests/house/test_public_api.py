@@ -25,7 +25,7 @@ SOURCE = Path(lambda_extension.__file__).parent
 
 # A room may import only from those that stand before it, and from itself.
 LAYERS = [
-    ["_lazy", "_exceptions", "_budget", "early"],
+    ["_lazy", "_exceptions", "_budget", "_threads", "early"],
     ["serving"],
     ["_api", "_environment"],
     ["telemetry"],

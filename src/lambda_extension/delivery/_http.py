@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import inspect
 import os
 import ssl
@@ -17,10 +18,10 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 import anyio
 
 from lambda_extension._budget import CLOSING_LIMIT, shielded, wall_clock
+from lambda_extension._threads import in_daemon_thread
 from lambda_extension.delivery._encoders import Encoder, JSONArray
 from lambda_extension.delivery._proxies import ProxyError, proxy_for
 from lambda_extension.delivery._sinks import Payload, SinkError
-from lambda_extension.delivery._threads import in_daemon_thread
 
 if TYPE_CHECKING:
     import httpx
@@ -227,8 +228,8 @@ class _Answer(NamedTuple):
 class _Connections(NamedTuple):
     """Own connections, and how to make others."""
 
-    transport: httpx.AsyncHTTPTransport
-    make: Callable[[], httpx.AsyncHTTPTransport]
+    transport: httpx.AsyncBaseTransport
+    make: Callable[[], httpx.AsyncBaseTransport]
 
     def again(self) -> _Connections:
         """Make others, which shares what is slow to make."""
@@ -254,27 +255,26 @@ def _basic(parts: SplitResult) -> dict[str, str]:
 def _prepare(parts: SplitResult, variables: Mapping[str, str]) -> _Connections:
     import httpx  # a quarter of a start, which can wait until after register
 
+    from lambda_extension.delivery._connecting import Connections
+
     try:
         url = proxy_for(parts, variables)
         proxy = None if url is None else httpx.Proxy(url)
     except (ProxyError, ValueError, httpx.InvalidURL) as error:
         reason = str(error) if isinstance(error, ProxyError) else "the environment names a proxy that is none"
         raise SinkError(reason, retryable=False) from None
-    verify = ssl.create_default_context() if parts.scheme == "https" else False
-
-    def make() -> httpx.AsyncHTTPTransport:
-        return httpx.AsyncHTTPTransport(
-            verify=verify, trust_env=False, limits=httpx.Limits(keepalive_expiry=_KEPT), proxy=proxy
-        )
-
-    try:
-        return _Connections(make(), make)
-    except ImportError:
+    if proxy is not None and proxy.url.scheme.startswith("socks") and importlib.util.find_spec("socksio") is None:
         msg = "the environment names a SOCKS proxy, which needs pip install 'httpx[socks]'"
-        raise SinkError(msg, retryable=False) from None
+        raise SinkError(msg, retryable=False)
+    context = ssl.create_default_context() if parts.scheme == "https" else None
+
+    def make() -> httpx.AsyncBaseTransport:
+        return Connections(context, proxy, kept=_KEPT)
+
+    return _Connections(make(), make)
 
 
-async def _close(transport: httpx.AsyncHTTPTransport) -> None:
+async def _close(transport: httpx.AsyncBaseTransport) -> None:
     """Close connections; whoever is at the other end is not waited for."""
     with shielded(anyio.current_time() + CLOSING_LIMIT):
         await transport.aclose()

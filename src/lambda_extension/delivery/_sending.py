@@ -11,6 +11,7 @@ import anyio
 import anyio.lowlevel
 import attrs
 
+from lambda_extension._threads import in_daemon_thread
 from lambda_extension.delivery._accounts import Complaints, DeliveryStatistics
 from lambda_extension.delivery._backlog import WORTH_A_THREAD, Backlog, halves
 from lambda_extension.delivery._batches import Batch
@@ -19,7 +20,6 @@ from lambda_extension.delivery._encoders import Encoder, compress
 from lambda_extension.delivery._retry import Retry, retry_after, retrying
 from lambda_extension.delivery._sinks import Limits, Payload, Sink, SinkError
 from lambda_extension.delivery._spill import CorruptRecordError
-from lambda_extension.delivery._threads import in_daemon_thread
 
 
 @final

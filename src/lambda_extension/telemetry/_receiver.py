@@ -13,6 +13,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 
 from lambda_extension._api._models import Destination
 from lambda_extension._budget import REQUESTS_END, RESOLVE_LIMIT
+from lambda_extension._threads import look_up
 from lambda_extension.serving._asgi import ServerName
 from lambda_extension.serving._serve import check_server, serve_app
 from lambda_extension.serving._socket import listen_on
@@ -152,10 +153,9 @@ class Listener:
 async def _sandbox_address() -> str:
     with anyio.move_on_after(RESOLVE_LIMIT):
         try:
-            found = await anyio.getaddrinfo(_NAME, None, family=socket.AF_INET, type=socket.SOCK_STREAM)
+            return (await look_up(_NAME, 0, family=socket.AF_INET))[0]
         except OSError:
             return _LOOPBACK
-        return str(found[0][4][0])
     return _LOOPBACK
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, final
 
 import anyio
-import anyio.to_thread
 import attrs
 
 from lambda_extension._budget import THREAD_CONNECT_LIMIT, THREAD_READ_LIMIT
+from lambda_extension._threads import in_daemon_thread
 from lambda_extension.delivery._encoders import Compression
 from lambda_extension.delivery._sinks import Limits, Payload, SinkError
 from lambda_extension.records import Record
@@ -45,7 +45,7 @@ class _Client:
 
     async def open(self) -> None:
         async with self._opening:
-            self._client = self._client or await anyio.to_thread.run_sync(self._make)
+            self._client = self._client or await in_daemon_thread(self._make)
 
     async def call(self, function: Callable[[Any], T]) -> T:
         """Call with the client. When the time is over nobody waits for the thread: it ends by the client's time-outs.
@@ -55,7 +55,7 @@ class _Client:
             ConnectionResetError: The connection broke; after a freeze, kept ones have.
         """
         await self.open()
-        return await anyio.to_thread.run_sync(self._guarded, function, abandon_on_cancel=True)
+        return await in_daemon_thread(self._guarded, function)
 
     def _make(self) -> Any:
         # Imported here: Lambda starts the runtime only once the extension has registered.

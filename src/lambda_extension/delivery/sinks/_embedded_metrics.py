@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, BinaryIO, final
 
-import anyio.to_thread
 import attrs
 
+from lambda_extension._threads import in_daemon_thread
 from lambda_extension.delivery._encoders import Compression
 from lambda_extension.delivery._sinks import Limits, Payload
 from lambda_extension.delivery.sinks._fields import fields_of, milliseconds_of
@@ -105,8 +105,8 @@ class OutputSink:
         self._output = output
 
     async def send(self, payload: Payload) -> None:
-        """Write one payload, in a worker thread: a full pipe blocks."""
-        await anyio.to_thread.run_sync(self._write, payload.body)
+        """Write one payload, in a thread of its own: a full pipe blocks. A cancelled call leaves it to itself."""
+        await in_daemon_thread(self._write, payload.body)
 
     def _write(self, body: bytes) -> None:
         output = sys.stdout.buffer if self._output is None else self._output

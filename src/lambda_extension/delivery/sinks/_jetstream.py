@@ -11,10 +11,10 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, final
 
 import anyio
-import anyio.to_thread
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from lambda_extension._budget import THREAD_CONNECT_LIMIT, closing_until, shielded
+from lambda_extension._threads import in_daemon_thread
 from lambda_extension.delivery._sinks import Limits, Payload, SinkError
 from lambda_extension.delivery.sinks._aws import JSONLines
 
@@ -51,7 +51,7 @@ class JetStreamSink:
     async def open(self) -> None:
         """Start the thread. `send` does it if nobody did."""
         async with self._opening:
-            self._portal = self._portal or await anyio.to_thread.run_sync(self._begin)
+            self._portal = self._portal or await in_daemon_thread(self._begin)
 
     async def send(self, payload: Payload) -> None:
         """Publish one payload. A cancelled call ends at once; the server may have stored it.
@@ -64,7 +64,7 @@ class JetStreamSink:
         assert self._portal is not None
         future = self._portal.start_task_soon(self._publish, payload)
         try:
-            await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
+            await in_daemon_thread(future.result)
         finally:
             future.cancel()
 
@@ -75,9 +75,9 @@ class JetStreamSink:
         if portal is None or thread is None:
             return
         with shielded(closing_until()):
-            await anyio.to_thread.run_sync(portal.call, self._disconnect, abandon_on_cancel=True)
+            await in_daemon_thread(portal.call, self._disconnect)
         with shielded(closing_until()):
-            await anyio.to_thread.run_sync(thread.__exit__, None, None, None, abandon_on_cancel=True)
+            await in_daemon_thread(thread.__exit__, None, None, None)
 
     def _begin(self) -> BlockingPortal:
         self._thread = start_blocking_portal("asyncio")

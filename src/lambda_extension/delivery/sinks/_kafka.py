@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, final
 
 import anyio
-import anyio.to_thread
 
 from lambda_extension._budget import THREAD_CONNECT_LIMIT, THREAD_READ_LIMIT, THREAD_SLICE
+from lambda_extension._threads import in_daemon_thread
 from lambda_extension.delivery._sinks import Limits, Payload, SinkError
 from lambda_extension.delivery.sinks._aws import JSONLines
 
@@ -71,7 +71,7 @@ class KafkaSink:
     async def open(self) -> None:
         """Make the producer, which connects by itself. `send` does it if nobody did."""
         async with self._opening:
-            self._producer = self._producer or await anyio.to_thread.run_sync(_Producer, self._settings)
+            self._producer = self._producer or await in_daemon_thread(_Producer, self._settings)
 
     async def send(self, payload: Payload) -> None:
         """Produce the records of a payload.
@@ -89,7 +89,7 @@ class KafkaSink:
         left = threading.Event()
         produce = functools.partial(producer.produce, self._topic, payload, left)
         try:
-            refused = await anyio.to_thread.run_sync(produce, abandon_on_cancel=True)
+            refused = await in_daemon_thread(produce)
         finally:
             left.set()
         if not producer.is_stuck:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import select
 import ssl
@@ -13,6 +14,7 @@ import attrs
 from anyio.abc import SocketAttribute
 
 from lambda_extension._budget import closing_until, shielded
+from lambda_extension._threads import look_up
 from lambda_extension.delivery._encoders import Compression
 from lambda_extension.delivery._sinks import Limits, Payload
 from lambda_extension.delivery.sinks._fields import cut, fields_of, message_of, text_of
@@ -139,13 +141,26 @@ class SyslogSink:
             TimeoutError: It took too long.
         """
         with anyio.fail_after(self._timeout):
-            if self._tls is False:
-                self._stream = await anyio.connect_tcp(self._host, self._port)
-            else:
-                context = self._tls if isinstance(self._tls, ssl.SSLContext) else None
-                self._stream = await anyio.connect_tcp(
-                    self._host, self._port, tls=True, ssl_context=context, tls_standard_compatible=False
-                )
+            # The last address is as good as any to say what is wrong with all of them.
+            *others, last = await look_up(self._host, self._port)
+            for address in others:
+                with contextlib.suppress(OSError):
+                    self._stream = await self._connect(address)
+                    return
+            self._stream = await self._connect(last)
+
+    async def _connect(self, address: str) -> anyio.abc.ByteStream:
+        if self._tls is False:
+            return await anyio.connect_tcp(address, self._port)
+        context = self._tls if isinstance(self._tls, ssl.SSLContext) else None
+        return await anyio.connect_tcp(
+            address,
+            self._port,
+            tls=True,
+            ssl_context=context,
+            tls_standard_compatible=False,
+            tls_hostname=self._host,
+        )
 
     async def send(self, payload: Payload) -> None:
         """Write one payload. A cancelled call, and one that failed, closes the connection.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import threading
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import anyio
@@ -34,8 +36,23 @@ async def in_daemon_thread(function: Callable[..., T], *args: Any) -> T:
         with contextlib.suppress(anyio.RunFinishedError, RuntimeError):
             anyio.from_thread.run_sync(done.set, token=token)
 
-    threading.Thread(target=work, daemon=True, name="lambda_extension delivery").start()
+    threading.Thread(target=work, daemon=True, name="lambda_extension work").start()
     await done.wait()
     if failure:
         raise failure[0]
     return outcome[0]
+
+
+async def look_up(host: str, port: int, *, family: int = socket.AF_UNSPEC) -> list[str]:
+    """Give the addresses of a name, in the order in which they should be tried; an address is its own.
+
+    A resolver that nobody answers takes half a minute to give up; on asyncio, the event loop's own look-up would hold
+    up the end of the process for as long.
+
+    Raises:
+        OSError: It has none.
+    """
+    with contextlib.suppress(ValueError):
+        return [str(ip_address(host))]
+    found = await in_daemon_thread(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
