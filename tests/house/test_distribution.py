@@ -15,10 +15,13 @@ METADATA = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE
 AT_THE_TOP = {
     ".gitignore",
     "CHANGELOG.md",
+    "CITATION.cff",
+    "CODE_OF_CONDUCT.md",
     "CONTRIBUTING.md",
     "LICENSE",
     "PKG-INFO",
     "README.md",
+    "SECURITY.md",
     "benchmarks",
     "docs",
     "examples",
