@@ -14,7 +14,7 @@ import anyio
 import tenacity
 
 from lambda_extension._budget import SECRETS_LIMIT, THREAD_CONNECT_LIMIT
-from lambda_extension.delivery._threads import in_daemon_thread
+from lambda_extension._threads import in_daemon_thread
 from lambda_extension.ship._references import Reference
 from lambda_extension.ship._signing import Credentials, signed
 
