@@ -433,7 +433,7 @@ async def test_a_store_that_cannot_be_written_to_drops_and_counts(
 async def test_the_store_is_by_default_in_tmp_under_the_extension_s_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     await Delivery(ScriptedSink()).init(REGISTRATION)
     await Delivery(ScriptedSink(), name="logs").init(REGISTRATION)
     assert (tmp_path / "lambda-extension-test-logs").is_dir()

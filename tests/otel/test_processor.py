@@ -42,7 +42,7 @@ REGISTRATION = Registration(
 
 @pytest.fixture(autouse=True)
 def spilling_into_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
 @pytest.fixture

@@ -26,14 +26,13 @@ if TYPE_CHECKING or not import_on_use(__name__):
         SinkError as SinkError,
     )
     from lambda_extension.delivery._spill import Spill as Spill
+    from lambda_extension.processing._background_policies import Continuous as Continuous, OnSize as OnSize
     from lambda_extension.processing._policies import (
         Action as Action,
         Adaptive as Adaptive,
-        Continuous as Continuous,
         Decision as Decision,
         EndOfInvocation as EndOfInvocation,
         Every as Every,
         FlushPolicy as FlushPolicy,
         FlushSchedule as FlushSchedule,
-        OnSize as OnSize,
     )

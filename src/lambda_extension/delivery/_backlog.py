@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import tempfile
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -79,7 +79,9 @@ class Backlog:
 
     async def open_store(self, spill: Spill, name: str) -> None:
         """Open the spill store, and take in what an earlier process left. A failure costs a warning, nothing else."""
-        directory = Path(spill.directory or Path(tempfile.gettempdir()) / f"lambda-extension-{name}")
+        # Not by `tempfile`: its import takes longer than all else here; what cannot be used is told below.
+        temporary = os.environ.get("TMPDIR") or "/tmp"  # noqa: S108 - the store sees to it that it is nobody else's
+        directory = Path(spill.directory or Path(temporary) / f"lambda-extension-{name}")
         store = SpillStore(directory, max_bytes=spill.max_bytes, segment_bytes=spill.segment_bytes)
         try:
             found = await anyio.to_thread.run_sync(store.open, limiter=self._one_thread)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, Protocol, TypeAlias, final
@@ -117,6 +116,8 @@ def compress(body: bytes, compression: Compression | None) -> bytes:
     if compression is None:
         return body
     if compression == "gzip":
+        import gzip  # and this only for whoever compresses
+
         return gzip.compress(body, compresslevel=1, mtime=0)
     import zstandard  # an extra, and only for whoever asks for it
 

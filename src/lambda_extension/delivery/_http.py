@@ -10,7 +10,6 @@ import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, TypeAlias, final
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
@@ -297,6 +296,8 @@ def _retry_after(text: str) -> float | None:
     """Read a `Retry-After`: seconds, or a date."""
     if text.isascii() and text.isdigit():
         return float(text)
+    from email.utils import parsedate_to_datetime  # it can wait until there is an answer that needs it
+
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:

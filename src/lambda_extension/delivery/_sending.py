@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable
-from typing import final
+from typing import NamedTuple, final
 
 import anyio
 import anyio.lowlevel
@@ -22,9 +22,7 @@ from lambda_extension.delivery._sinks import Limits, Payload, Sink, SinkError
 from lambda_extension.delivery._spill import CorruptRecordError
 
 
-@final
-@attrs.frozen(kw_only=True)
-class Sending:
+class Sending(NamedTuple):
     """How to send.
 
     Attributes:
@@ -264,11 +262,11 @@ class Sender:
 
 
 @final
-@attrs.define(eq=False)
 class _Shipment:
     """What is being sent: a leased batch, or what is left of it once a part was taken."""
 
-    batch: Batch
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
 
 
 def _body(encoder: Encoder, pieces: list[bytes], max_bytes: int | None) -> bytes:

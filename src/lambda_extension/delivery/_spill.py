@@ -20,7 +20,7 @@ import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, NamedTuple, final
 
 import attrs
 import msgspec
@@ -66,18 +66,17 @@ class Record:
     leased: bool = False
 
 
-@attrs.frozen(kw_only=True)
-class Appended:
+class Appended(NamedTuple):
     """What became of a batch that was to be written.
 
     Attributes:
-        record: Its record; None when it was not written.
         deleted: Records that were deleted to make room.
+        record: Its record; None when it was not written.
         failure: Why it was not written: the file system's error, or None when there was no room.
     """
 
+    deleted: list[Record]
     record: Record | None = None
-    deleted: list[Record] = attrs.field(factory=list)
     failure: OSError | None = None
 
 

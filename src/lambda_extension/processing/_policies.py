@@ -86,15 +86,11 @@ class FlushPolicy(Protocol):
         raise NotImplementedError  # pragma: no cover - a protocol
 
 
-def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+def positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    """Refuse what is not greater than 0."""
     if not value > 0:
         msg = f"{type(instance).__name__}.{attribute.name} must be greater than 0, not {value!r}"
         raise ValueError(msg)
-
-
-def _positive_or_none(instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None:
-        _positive(instance, attribute, value)
 
 
 def _share(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -103,16 +99,18 @@ def _share(instance: object, attribute: attrs.Attribute[float], value: float) ->
         raise ValueError(msg)
 
 
-@attrs.define
-class _Clock:
+class Clock:
     """When the last flush began; a wall clock that was set back counts as if the time were over."""
 
-    last: float
+    def __init__(self, last: float) -> None:
+        self.last = last
 
     def due(self, now: float, seconds: float) -> bool:
+        """Tell whether a period is over."""
         return not 0 <= now - self.last < seconds
 
     def next(self, now: float, seconds: float) -> float:
+        """Say when a period is over."""
         return now if self.due(now, seconds) else self.last + seconds
 
 
@@ -133,18 +131,18 @@ class EndOfInvocation:
     """
 
     share: float = attrs.field(default=0.8, validator=_share)
-    limit: float = attrs.field(default=2.0, validator=_positive)
-    interval: float = attrs.field(default=10.0, validator=_positive)
+    limit: float = attrs.field(default=2.0, validator=positive)
+    interval: float = attrs.field(default=10.0, validator=positive)
 
     def begin(self, now: float) -> FlushSchedule:
         """Make the state of a run that begins now (epoch seconds)."""
-        return _EndOfInvocation(self, _Clock(now))
+        return _EndOfInvocation(self, Clock(now))
 
 
-@attrs.define
 class _EndOfInvocation:
-    policy: EndOfInvocation
-    clock: _Clock
+    def __init__(self, policy: EndOfInvocation, clock: Clock) -> None:
+        self.policy = policy
+        self.clock = clock
 
     def invocation_started(self, now: float, deadline: float) -> Decision:
         wait = max(0.0, deadline - now) * self.policy.share
@@ -174,18 +172,18 @@ class Every:
         limit: Seconds that one flush may hold an invocation.
     """
 
-    seconds: float = attrs.field(default=20.0, validator=_positive)
-    limit: float = attrs.field(default=2.0, validator=_positive, kw_only=True)
+    seconds: float = attrs.field(default=20.0, validator=positive)
+    limit: float = attrs.field(default=2.0, validator=positive, kw_only=True)
 
     def begin(self, now: float) -> FlushSchedule:
         """Make the state of a run that begins now (epoch seconds)."""
-        return _Every(self, _Clock(now))
+        return _Every(self, Clock(now))
 
 
-@attrs.define
 class _Every:
-    policy: Every
-    clock: _Clock
+    def __init__(self, policy: Every, clock: Clock) -> None:
+        self.policy = policy
+        self.clock = clock
 
     def invocation_started(self, now: float, deadline: float) -> Decision:
         if not self.clock.due(now, self.policy.seconds):
@@ -200,87 +198,6 @@ class _Every:
 
     def flush_started(self, now: float) -> None:
         self.clock.last = now
-
-
-@final
-@attrs.frozen(kw_only=True)
-class OnSize:
-    """Flush in the background once enough has come, or once it has waited long enough.
-
-    Costs: no invocation is held; a flush may run on into the next one. Risks: what is less than the limits waits,
-    through any number of freezes, until `max_age` is over at a wake, or until shutdown; a freeze may interrupt a flush,
-    which then is repeated.
-
-    Attributes:
-        max_items: Events.
-        max_bytes: Bytes in which they came.
-        max_age: Seconds since the first of them came; None for no limit.
-    """
-
-    max_items: int = attrs.field(default=1_000, validator=_positive)
-    max_bytes: int = attrs.field(default=256 * 1024, validator=_positive)
-    max_age: float | None = attrs.field(default=60.0, validator=_positive_or_none)
-
-    def begin(self, now: float) -> FlushSchedule:
-        """Make the state of a run that begins now (epoch seconds)."""
-        return _OnSize(self)
-
-
-@attrs.define
-class _OnSize:
-    policy: OnSize
-    first: _Clock | None = None
-
-    def invocation_started(self, now: float, deadline: float) -> Decision:
-        return Decision(action=Action.FLUSH_NOW) if self._too_old(now) else LET_GO
-
-    def buffered(self, now: float, *, items: int, size: int) -> bool:
-        if self.first is None:
-            self.first = _Clock(now)
-        return items >= self.policy.max_items or size >= self.policy.max_bytes or self._too_old(now)
-
-    def next_tick(self, now: float) -> float | None:
-        if self.first is None or self.policy.max_age is None:
-            return None
-        return self.first.next(now, self.policy.max_age)
-
-    def flush_started(self, now: float) -> None:
-        self.first = None
-
-    def _too_old(self, now: float) -> bool:
-        if self.first is None or self.policy.max_age is None:
-            return False
-        return self.first.due(now, self.policy.max_age)
-
-
-@final
-@attrs.frozen
-class Continuous:
-    """Flush in the background whenever telemetry comes; never hold an invocation.
-
-    Costs: nothing is billed but what a flush takes from the function's processor time. Risks: a freeze interrupts
-    flushes half-way, so that telemetry leaves with the next invocation, and a payload may arrive twice (with the same
-    id). Best for functions that are invoked all the time.
-    """
-
-    def begin(self, now: float) -> FlushSchedule:
-        """Make the state of a run that begins now (epoch seconds)."""
-        return _Continuous()
-
-
-@attrs.define
-class _Continuous:
-    def invocation_started(self, now: float, deadline: float) -> Decision:
-        return Decision(action=Action.FLUSH_NOW)
-
-    def buffered(self, now: float, *, items: int, size: int) -> bool:
-        return items > 0
-
-    def next_tick(self, now: float) -> float | None:
-        return None
-
-    def flush_started(self, now: float) -> None:
-        """Nothing depends on it."""
 
 
 @final
@@ -302,26 +219,26 @@ class Adaptive:
         limit: Seconds that one flush may hold an invocation.
     """
 
-    period: float = attrs.field(default=20.0, validator=_positive)
+    period: float = attrs.field(default=20.0, validator=positive)
     window: int = attrs.field(default=10, validator=attrs.validators.ge(2))
     share: float = attrs.field(default=0.8, validator=_share)
-    limit: float = attrs.field(default=2.0, validator=_positive)
+    limit: float = attrs.field(default=2.0, validator=positive)
 
     def begin(self, now: float) -> FlushSchedule:
         """Make the state of a run that begins now (epoch seconds)."""
         end = EndOfInvocation(share=self.share, limit=self.limit, interval=self.period)
-        clock = _Clock(now)
+        clock = Clock(now)
         every = _Every(Every(self.period, limit=self.limit), clock)
         return _Adaptive(self, _EndOfInvocation(end, clock), every, clock)
 
 
-@attrs.define
 class _Adaptive:
-    policy: Adaptive
-    rare: _EndOfInvocation
-    frequent: _Every
-    clock: _Clock
-    starts: deque[float] = attrs.field(factory=deque)
+    def __init__(self, policy: Adaptive, rare: FlushSchedule, frequent: FlushSchedule, clock: Clock) -> None:
+        self.policy = policy
+        self.rare = rare
+        self.frequent = frequent
+        self.clock = clock
+        self.starts: deque[float] = deque()
 
     def invocation_started(self, now: float, deadline: float) -> Decision:
         last = self.starts[-1] if self.starts else -math.inf
