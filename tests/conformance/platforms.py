@@ -88,9 +88,9 @@ class Environment(ABC):
         """What an extension may ask for here."""
         return ("SHUTDOWN",) if self.managed else ("INVOKE", "SHUTDOWN")
 
-    def begin(self, payload: Any = None) -> Pending:
-        """Invoke in the background; the value is an `Outcome`."""
-        return self._begin(lambda: self.invoke(payload))
+    def begin(self, payload: Any = None, *, trace: str | None = None) -> Pending:
+        """Invoke in the background, with a trace header if there is one; the value is an `Outcome`."""
+        return self._begin(lambda: self.invoke(payload, trace=trace))
 
     def begin_shutdown(self) -> Pending:
         """Shut down in the background; done when everything has ended."""
@@ -102,14 +102,18 @@ class Environment(ABC):
         return pending
 
     @abstractmethod
-    async def invoke(self, payload: Any = None) -> Outcome:
-        """Invoke the function."""
+    async def invoke(self, payload: Any = None, *, trace: str | None = None) -> Outcome:
+        """Invoke the function, with a trace header if there is one."""
 
     async def invoked(self, payload: Any = None) -> Outcome:
         """Have one invocation succeed: the one that began with the environment, or one with `payload`."""
         outcome: Outcome = await (self.first or self.begin(payload)).value()
         assert outcome.error == ""
         return outcome
+
+    async def jump(self, seconds: float) -> None:
+        """Freeze everybody, and let the platform's own clock jump, where it has one."""
+        raise NotImplementedError
 
     @abstractmethod
     async def shut_down(self) -> None:

@@ -27,12 +27,15 @@ class _Simulated(Environment):
         super().__init__(stage, tasks, managed=simulator.settings.managed)
         self._simulator = simulator
 
-    async def invoke(self, payload: Any = None) -> Outcome:
-        result = await self._simulator.invoke(payload)
+    async def invoke(self, payload: Any = None, *, trace: str | None = None) -> Outcome:
+        result = await self._simulator.invoke(payload, trace_header=trace)
         if result.status == "success":
             return Outcome(payload=result.payload)
         timed_out = " timed out" if result.status == "timeout" else ""
         return Outcome(error=f"{result.status} {result.error_type}{timed_out}")
+
+    async def jump(self, seconds: float) -> None:
+        await self._simulator.freeze_for(seconds)
 
     async def shut_down(self) -> None:
         await self._simulator.shutdown()

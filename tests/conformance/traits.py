@@ -1,7 +1,8 @@
-"""What real extensions met, beyond the lists: items 51 to 62."""
+"""What real extensions met, beyond the lists."""
 
 from __future__ import annotations
 
+import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,44 @@ async def test_the_span_of_the_function_is_the_parent_of_what_it_does(platform: 
     assert start["tracing"]["value"] == event["tracing"]["value"]
     parts = dict(part.split("=") for part in start["tracing"]["value"].split(";"))
     assert payload["trace"] == f"Root={parts['Root']};Parent={start['tracing']['spanId']};Sampled=1"
+
+
+@holds(emulator=("on-demand",), simulator=("on-demand",))
+async def test_the_trace_header_of_an_invocation_reaches_the_extension(platform: Platform) -> None:
+    trace = "Root=1-67c2d4a0-aabbccddeeff001122334455;Parent=0102030405060708;Sampled=1"
+    async with platform.open() as lambda_:
+        one, pending = await lambda_.settled()
+        event: Any = (await pending.answer()).json
+        assert "tracing" not in event
+        pending = await one.next()
+        await lambda_.invoked()
+        traced = lambda_.begin(trace=trace)
+        event = (await pending.answer()).json
+        await one.next()
+        assert (await traced.value()).error == ""
+    assert event["tracing"] == {"type": "X-Amzn-Trace-Id", "value": trace}
+
+
+@holds(emulator=(), simulator=("on-demand",))
+async def test_deadlines_are_on_the_clock_of_the_process_whatever_the_platform_s_says(platform: Platform) -> None:
+    async with platform.open(timeout=4) as lambda_:
+        one, pending = await lambda_.settled()
+        await pending.answer()
+        pending = await one.next()
+        await lambda_.invoked()
+        await lambda_.jump(3 * 3600)
+        again = lambda_.begin()
+        invoked: Any = (await pending.answer()).json
+        left = invoked["deadlineMs"] - time.time() * 1000
+        pending = await one.next()
+        await again.value()
+        ending = lambda_.begin_shutdown()
+        told: Any = (await pending.answer()).json
+        left_at_the_end = told["deadlineMs"] - time.time() * 1000
+        await one.exit(0)
+        await ending.value()
+    assert 0 < left <= 4000
+    assert 0 < left_at_the_end <= 2000
 
 
 @holds(emulator=(), simulator=("on-demand",))

@@ -24,9 +24,10 @@ class _Emulated(Environment):
         super().__init__(stage, tasks, managed=emulator.managed)
         self._emulator = emulator
 
-    async def invoke(self, payload: Any = None) -> Outcome:
+    async def invoke(self, payload: Any = None, *, trace: str | None = None) -> Outcome:
+        headers = None if trace is None else {"X-Amzn-Trace-Id": trace}
         try:
-            answer = await self._emulator.invoke(payload)
+            answer = await self._emulator.invoke(payload, headers=headers)
         except (httpx.TransportError, TimeoutError) as error:
             return Outcome(error=repr(error))
         try:
