@@ -54,5 +54,7 @@ async def look_up(host: str, port: int, *, family: int = socket.AF_UNSPEC) -> li
     """
     with contextlib.suppress(ValueError):
         return [str(ip_address(host))]
-    found = await in_daemon_thread(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
+    # As bytes, where that is the same: for text the tables of IDNA are imported, 3 ms and half a MiB.
+    name = host.encode() if host.isascii() else host
+    found = await in_daemon_thread(socket.getaddrinfo, name, port, family, socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))

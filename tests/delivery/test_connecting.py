@@ -35,7 +35,7 @@ def giving(*addresses: str) -> Resolver:
     real = socket.getaddrinfo
 
     def getaddrinfo(host: Any, port: Any, family: int = 0, kind: int = 0, *others: Any, **options: Any) -> list[Any]:
-        if host != "sink.test":  # what the event loop asks for the listener
+        if host != b"sink.test":  # what the event loop asks for the listener
             return real(host, port, family, kind, *others, **options)
         return [(socket.AF_INET, kind, 6, "", (address, port)) for address in addresses]
 
@@ -106,6 +106,17 @@ async def test_a_look_up_that_hangs_is_left_when_the_time_is_over(resolver: Call
 async def test_an_address_is_not_looked_up(address: str, resolver: Callable[[Resolver], None]) -> None:
     resolver(giving())
     assert await look_up(address, 80) == [address]
+
+
+def test_a_look_up_imports_no_tables_of_idna() -> None:
+    code = """
+import sys, anyio
+from lambda_extension._threads import look_up
+assert anyio.run(look_up, "localhost", 80)
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=30)
+    assert not {"encodings.idna", "stringprep"} & set(done.stdout.split())
 
 
 HANGING = """

@@ -586,7 +586,7 @@ async def test_the_listener_binds_what_sandbox_localdomain_resolves_to(
         async with FakeLambda() as platform:
 
             def getaddrinfo(host: Any, *others: Any, **options: Any) -> Any:
-                if host != "sandbox.localdomain":  # what the event loop asks for others
+                if host != b"sandbox.localdomain":  # what the event loop asks for others
                     return real(host, *others, **options)
                 if address == "slow":
                     released.wait(20)
