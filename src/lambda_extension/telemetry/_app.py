@@ -56,7 +56,7 @@ class TelemetryReceiver:
         # The platform sends a batch again when its answer got lost; the copy, on another connection, must not be looked
         # at before it is known whether the first is in the stream.
         self._one_at_a_time = anyio.Lock(fast_acquire=True)
-        self._last: tuple[str | None, bytes] | None = None
+        self._last: tuple[str, int, int] | None = None
         self._refused: bytes | None = None
         self._dropping = False
         # A body that is refused comes again, or thousands like it: each kind is said once, then counted.
@@ -113,7 +113,10 @@ class TelemetryReceiver:
             size=len(body),
             taken=anyio.Event() if self.answers_when_taken else None,
         )
-        return await self._deliver(batch, body)
+        # Of the body only this is kept: it may be a megabyte, and the stream may have no room for a long time.
+        identity = None if batch.sequence_id is None else (batch.sequence_id, batch.size, hash(body))
+        del body
+        return await self._deliver(batch, identity)
 
     async def _read(self, receive: Receive) -> tuple[bytes | None, int]:
         """Read a body to its end, keeping no more than the cap and a byte; None when the peer has gone.
@@ -154,9 +157,9 @@ class TelemetryReceiver:
         self._refuse(count_events(body), "that is not a JSON array of events")
         return 400, str(error).encode("utf-8", "replace")
 
-    async def _deliver(self, batch: Batch, body: bytes) -> tuple[int, bytes]:
+    async def _deliver(self, batch: Batch, identity: tuple[str, int, int] | None) -> tuple[int, bytes]:
         async with self._one_at_a_time:
-            if batch.sequence_id is not None and self._last == (batch.sequence_id, body):
+            if identity is not None and self._last == identity:
                 self.counters.repeated_batches += 1
                 return 200, b""
             try:
@@ -164,7 +167,7 @@ class TelemetryReceiver:
             except (anyio.ClosedResourceError, anyio.BrokenResourceError):
                 self.counters.rejected_batches += 1
                 return 503, b"the extension takes no more telemetry"
-            self._last = (batch.sequence_id, body)
+            self._last = identity
             self.count(batch)
             # Last, so that who wakes sees the counts; the new event first, so that who waits again waits for another.
             arrived, self._arrived = self._arrived, anyio.Event()

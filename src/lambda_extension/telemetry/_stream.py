@@ -34,7 +34,7 @@ class ReceiverSettings:
 
     host: str | None = None
     port: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(65_535)])
-    max_buffered_batches: int = attrs.field(default=8, validator=attrs.validators.ge(1))
+    max_buffered_batches: int = attrs.field(default=7, validator=attrs.validators.ge(1))
     max_body_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=attrs.validators.ge(1))
     server: ServerName = attrs.field(default="hypercorn", validator=attrs.validators.in_(("hypercorn", "direct")))
 
