@@ -19,6 +19,7 @@ from lambda_extension.cli._options import (
     FaultType,
     FunctionType,
     HeaderType,
+    NamesType,
     OutputType,
     environment_of,
 )
@@ -342,7 +343,15 @@ def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
 
 
 @commands.command()
-@click.argument("script", type=_FILE)
+@click.argument("scripts", metavar="[SCRIPT]...", type=_FILE, nargs=-1)
+@click.option(
+    "--ship",
+    "destinations",
+    multiple=True,
+    type=NamesType(),
+    metavar="DESTINATION",
+    help="Put the ready-made extension in, which ships telemetry there: otlp, loki, s3 and others.",
+)
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="The zip file or folder; by default NAME.zip.")
 @click.option("--name", help="The extension's name, and that of its file; by default that of the script, less .py.")
 @click.option("--python", default="3.13", show_default=True, help="The Python of the function's runtime on Lambda.")
@@ -372,14 +381,27 @@ def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
 @click.option("--sources/--no-sources", default=True, help="Without: bytecode alone, and tracebacks without lines.")
 @click.option("--interpreter", type=_LAYER, metavar="DIR|ARCHIVE", help="A CPython to take along.")
 @click.option("--lock", type=OutputType(), help="Write there what is in it, by version.")
-def package(*, script: Path, output: Path | None, shape: str, lock: Path | None, **options: Any) -> None:
-    """Make a layer of SCRIPT: one that starts, or an error that says what to do.
+def package(
+    *,
+    scripts: Sequence[Path],
+    destinations: Sequence[tuple[str, ...]],
+    output: Path | None,
+    shape: str,
+    lock: Path | None,
+    **options: Any,
+) -> None:
+    """Make a layer of each SCRIPT: one that starts, or an error that says what to do.
 
-    What it needs is what --requirements or --project say, and what the script itself declares (PEP 723).
+    What it needs is what --requirements or --project say, and what the script itself declares (PEP 723). With --ship
+    no SCRIPT is needed: the ready-made extension is configured by variables alone.
     """
+    if not scripts and not destinations:
+        msg = "name a SCRIPT, or a destination by --ship"
+        raise click.UsageError(msg)
     from lambda_extension.cli._package import package
 
-    package(script, output, shape, lock, **options)
+    names = list(dict.fromkeys(name for names in destinations for name in names))
+    package(scripts, names, output, shape, lock, **options)
 
 
 @commands.command()
@@ -404,3 +426,11 @@ def init(*, name: str, template: str) -> None:
     from lambda_extension.cli._init import init
 
     init(name, template)
+
+
+@commands.command()
+def ship() -> None:
+    """Run the ready-made extension, which reads LAMBDA_EXTENSION_* variables; Lambda starts it, not you."""
+    from lambda_extension.ship._main import main
+
+    main()

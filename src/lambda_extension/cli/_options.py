@@ -12,7 +12,7 @@ import click
 
 from lambda_extension.cli._faults import parse_fault
 
-__all__ = ["EnvironmentType", "FaultType", "FunctionType", "HeaderType", "OutputType", "environment_of"]
+__all__ = ["EnvironmentType", "FaultType", "FunctionType", "HeaderType", "NamesType", "OutputType", "environment_of"]
 
 
 class FaultType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
@@ -26,6 +26,19 @@ class FaultType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
             return parse_fault(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class NamesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # as above
+    """A name, or several with commas between."""
+
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Read them."""
+        names = tuple(part for part in map(str.strip, value.lower().split(",")) if part)
+        if not names:
+            self.fail("it names nothing", param, ctx)
+        return names
 
 
 class OutputType(click.Path):

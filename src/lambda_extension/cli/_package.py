@@ -17,6 +17,7 @@ from lambda_extension.cli._terminal import Terminal, plain
 from lambda_extension.packaging._archive import write_zip
 from lambda_extension.packaging._exceptions import PackagingError
 from lambda_extension.packaging._layer import Layer, Plan, build
+from lambda_extension.packaging._ready_made import extras_for, trial_environment, with_destinations
 from lambda_extension.packaging._sizes import too_heavy
 from lambda_extension.packaging._target import Target
 from lambda_extension.packaging._trial import try_layer
@@ -25,19 +26,22 @@ __all__ = ["package"]
 
 
 def package(
-    script: Path,
+    scripts: Sequence[Path],
+    destinations: Sequence[str],
     output: Path | None,
     shape: str,
     lock: Path | None,
-    *,
-    name: str | None,
-    python: str,
-    arch: Literal["x86_64", "arm64"],
-    events: str | None,
-    variables: Sequence[tuple[str, str]],
     **options: Any,
 ) -> None:
-    """Make, write, weigh and try a layer; `options` are those of `Plan`.
+    """Make, write, weigh and try a layer.
+
+    Args:
+        scripts: The extensions.
+        destinations: Those of the ready-made extension; none leaves it out.
+        output: Where to write.
+        shape: `layer`, `directory` or `container`.
+        lock: Where to write what is in it.
+        **options: Those of `_plans`.
 
     Raises:
         click.ClickException: No layer can be made, or it does not start.
@@ -47,26 +51,58 @@ def package(
         root = Path(scratch, "layer")
         root.mkdir()
         try:
-            plan = Plan(
-                script=script.absolute(),
-                name=name or script.stem,
-                target=Target(python, arch),
-                environment=dict(variables),
-                events=None if events is None else tuple(events.split(",")),
-                **options,
-            )
-            layer = build(plan, root, Path(scratch, "meanwhile"))
-            path = _write(root, output, plan.name, shape)
-            _print(plan, layer, path, terminal)
+            plans = _plans(scripts, destinations, **options)
+            layers = [build(plan, root, Path(scratch, "meanwhile", plan.name)) for plan in plans]
+            path = _write(root, output, plans[0].name, shape)
+            _print(plans, layers, path, terminal)
             if lock is not None:
-                lock.write_text("".join(f"{line}\n" for line in layer.locked), encoding="utf-8")
-            here = plan.target.find_python() if plan.target.runs_here else None
+                lines = sorted({line for layer in layers for line in layer.locked})
+                lock.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            here = plans[0].target.find_python() if plans[0].target.runs_here else None
             if here is None:
                 terminal.paragraph(("It was not tried: what is in it does not start on this machine.", ""))
             else:
-                anyio.run(_try, root, plan, layer, here, terminal)
+                for plan, layer in zip(plans, layers, strict=True):
+                    anyio.run(_try, root, plan, layer, here, terminal)
         except (PackagingError, ValueError) as error:
             raise click.ClickException(plain_lines(str(error))) from None
+
+
+def _plans(
+    scripts: Sequence[Path],
+    destinations: Sequence[str],
+    *,
+    name: str | None,
+    python: str,
+    arch: Literal["x86_64", "arm64"],
+    events: str | None,
+    variables: Sequence[tuple[str, str]],
+    **options: Any,
+) -> list[Plan]:
+    """Return what to package, each in a folder of its own; `options` are those of `Plan`."""
+    if len(scripts) + bool(destinations) > 1 and name is not None:
+        msg = "--name names one extension: of several, each has the name of its script, and the ready-made one is ship"
+        raise PackagingError(msg)
+    target = Target(python, arch)
+    environment = dict(variables)
+    asked = None if events is None else tuple(events.split(","))
+    plans = [
+        Plan(
+            script=script.absolute(),
+            name=name or script.stem,
+            target=target,
+            environment=environment,
+            events=asked,
+            **options,
+        )
+        for script in scripts
+    ]
+    if destinations:
+        environment = with_destinations(destinations, environment)
+        extras = extras_for(environment)
+        ready = Plan(script=None, name=name or "ship", target=target, environment=environment, extras=extras, **options)
+        plans.append(ready)
+    return plans
 
 
 def plain_lines(text: str) -> str:
@@ -90,21 +126,28 @@ def _write(root: Path, output: Path | None, name: str, shape: str) -> Path:
     return path
 
 
-def _print(plan: Plan, layer: Layer, path: Path, terminal: Terminal) -> None:
-    table = Table("package", "files", "unzipped", "zipped", box=box.SIMPLE_HEAD)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for size in layer.sizes:
-        table.add_row(size.name, f"{size.files:,}", _kb(size.unzipped), _kb(size.zipped))
-    unzipped = sum(size.unzipped for size in layer.sizes)
-    zipped = path.stat().st_size if path.is_file() else sum(size.zipped for size in layer.sizes)
-    table.add_section()
-    table.add_row("together", f"{sum(size.files for size in layer.sizes):,}", _kb(unzipped), _kb(zipped))
-    terminal.console.print(table)
-    events = ", ".join(layer.registration.events) or "nothing"
-    what = f"{plan.name} for Python {plan.target.python} on {plan.target.arch}, registers for {events}"
-    terminal.paragraph((f"{path}:", "bold"), (what, ""))
-    for notice in (*layer.notices, *too_heavy(zipped, unzipped)):
+def _print(plans: Sequence[Plan], layers: Sequence[Layer], path: Path, terminal: Terminal) -> None:
+    files = unzipped = zipped = 0
+    for plan, layer in zip(plans, layers, strict=True):
+        title = plan.name if len(plans) > 1 else None
+        table = Table("package", "files", "unzipped", "zipped", box=box.SIMPLE_HEAD, title=title)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for size in layer.sizes:
+            table.add_row(size.name, f"{size.files:,}", _kb(size.unzipped), _kb(size.zipped))
+            files, unzipped, zipped = files + size.files, unzipped + size.unzipped, zipped + size.zipped
+        if plan is plans[-1]:
+            zipped = path.stat().st_size if path.is_file() else zipped
+            table.add_section()
+            table.add_row("together", f"{files:,}", _kb(unzipped), _kb(zipped))
+        terminal.console.print(table)
+    for plan, layer in zip(plans, layers, strict=True):
+        events = ", ".join(layer.registration.events) or "nothing"
+        what = f"{plan.name} for Python {plan.target.python} on {plan.target.arch}, registers for {events}"
+        terminal.paragraph((f"{path}:", "bold"), (what, ""))
+    # What is wrong with the machine is said once, and not for each extension.
+    notices = dict.fromkeys(notice for layer in layers for notice in layer.notices)
+    for notice in (*notices, *too_heavy(zipped, unzipped)):
         terminal.paragraph(("warning:", "yellow"), (notice, ""))
 
 
@@ -114,9 +157,10 @@ def _kb(count: int) -> str:
 
 async def _try(root: Path, plan: Plan, layer: Layer, interpreter: str, terminal: Terminal) -> None:
     """Run the layer in the simulator, and print what its start costs and what of it was not needed."""
-    trial = await try_layer(root, plan.name, interpreter, plan.environment)
+    ready_made = trial_environment(plan.environment) if plan.script is None else {}
+    trial = await try_layer(root, plan.name, interpreter, {**plan.environment, **ready_made})
     terminal.paragraph(
-        (f"Tried in the simulator on this machine: registered {trial.registered:.0f} ms", ""),
+        (f"Tried in the simulator on this machine: {plan.name} registered {trial.registered:.0f} ms", ""),
         (f"and ready {trial.ready:.0f} ms after its start, median of three runs.", ""),
     )
     unused = [size for size in layer.sizes if size.modules and not size.modules & trial.imported]

@@ -27,6 +27,8 @@ from lambda_extension.packaging._target import Target
 _TAKEN: Final = frozenset({"bin", "extensions", "lib", "python", "nodejs", "java", "ruby"})
 _NAME_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 _LONGEST_NAME: Final = 128
+# The extension that is part of this library, within its folder.
+_READY_MADE: Final = "lambda_extension/ship/__main__.py"
 
 
 def check_name(name: str) -> None:
@@ -52,9 +54,10 @@ class Plan:
     """What to package, and how.
 
     Attributes:
-        script: The extension.
+        script: The extension; None takes the ready-made one, `lambda_extension.ship`.
         name: The extension's name, which is that of its file in `/opt/extensions`.
         target: The Python and the processor that it is for.
+        extras: Extras of this library to put in.
         requirements: Files with requirements, in pip's form.
         project: A folder with a `pyproject.toml`, which is installed with its dependencies; where it has no build
             system, these alone are.
@@ -66,9 +69,10 @@ class Plan:
         interpreter: A relocatable CPython to take into the layer, for functions whose image has none.
     """
 
-    script: Path
+    script: Path | None
     name: str = attrs.field(validator=_usable_name)
     target: Target
+    extras: frozenset[str] = frozenset()
     requirements: Sequence[Path] = ()
     project: Path | None = None
     environment: Mapping[str, str] = attrs.field(factory=dict, repr=names_alone)
@@ -81,11 +85,11 @@ class Plan:
 
 @attrs.frozen(kw_only=True)
 class Layer:
-    """What was made.
+    """What was made of one extension.
 
     Attributes:
         registration: What the launcher registers.
-        sizes: What each package takes.
+        sizes: What each of its packages takes.
         locked: What is in it, one `name==version` each.
         notices: What the user should know, in sentences.
     """
@@ -97,17 +101,20 @@ class Layer:
 
 
 def build(plan: Plan, root: Path, scratch: Path) -> Layer:
-    """Make the folder of a layer; blocks, for as long as its wheels take to come.
+    """Make the folder of a layer, or put one more extension into it; blocks, for as long as its wheels take to come.
 
     Args:
         plan: What to package.
-        root: An empty folder, which becomes what Lambda lays under `/opt`.
-        scratch: Another, for what is needed only meanwhile.
+        root: An empty folder, which becomes what Lambda lays under `/opt`; or one that has other extensions already.
+        scratch: An empty folder, for what is needed only meanwhile.
 
     Raises:
         PackagingError: No layer can be made of it; the message says what to do.
     """
     home = root / plan.name
+    if home.exists():
+        msg = f"two extensions are called {plan.name!r}, and Lambda knows one by its name: give one script another"
+        raise PackagingError(msg)
     home.mkdir(parents=True)
     asked = _install(plan, home, scratch)
     if plan.lean:
@@ -116,7 +123,9 @@ def build(plan: Plan, root: Path, scratch: Path) -> Layer:
     owners = owners_of(installed, plan.name)
     locked = [f"{name}=={distribution.version}" for name, distribution in installed.items()]
     _stripping.strip(home)
-    _copy_script(plan.script, home)
+    if plan.script is not None:
+        _copy_script(plan.script, home)
+    script = _READY_MADE if plan.script is None else plan.script.name
     notices: list[str] = []
     interpreter = plan.target.interpreter
     if plan.interpreter is not None:
@@ -136,26 +145,27 @@ def build(plan: Plan, root: Path, scratch: Path) -> Layer:
     if compiled:
         drop_sources(home, plan.target)
     entry = Launcher(
-        script=plan.script.stem + ".pyc" if compiled else plan.script.name,
+        script=str(Path(script).with_suffix(".pyc")) if compiled else script,
         folder=plan.name,
         interpreter=interpreter,
         environment=plan.environment,
     )
     file = root / "extensions" / plan.name
-    file.parent.mkdir()
+    file.parent.mkdir(exist_ok=True)
     registration = _registration(plan, entry, file, python)
     file.write_bytes(entry.text(registration if plan.early else None))
     file.chmod(0o755)
     settle_modes(root)
-    return Layer(registration=registration, sizes=sizes(root, owners), locked=locked, notices=notices)
+    return Layer(registration=registration, sizes=sizes(root, plan.name, owners), locked=locked, notices=notices)
 
 
 def _install(plan: Plan, home: Path, scratch: Path) -> list[str]:
     """Install what the extension asks for, and return that."""
-    asked = list(script_requirements(plan.script.read_text(encoding="utf-8")))
+    asked = [] if plan.script is None else list(script_requirements(plan.script.read_text(encoding="utf-8")))
     if plan.project is not None:
         asked += project_requirements(plan.project, scratch)
-    asked.append(f"{OWN}[direct]" if plan.lean else OWN)
+    extras = sorted(plan.extras | ({"direct"} if plan.lean else set()))
+    asked.append(f"{OWN}[{','.join(extras)}]" if extras else OWN)
     install(asked, home, plan.target, scratch=scratch, requirement_files=plan.requirements)
     return asked
 
@@ -194,6 +204,8 @@ def _imported(module: Path) -> set[str]:
 
 def _registration(plan: Plan, entry: Launcher, file: Path, python: str | None) -> RegistrationCall:
     """Find out what the extension registers, by a launcher that leaves this to it."""
+    if plan.script is None:
+        return RegistrationCall(plan.name, ("INVOKE", "SHUTDOWN"), account_id=True)
     if plan.events is not None:
         return RegistrationCall(plan.name, plan.events, account_id=False)
     if python is not None and plan.target.runs_here:

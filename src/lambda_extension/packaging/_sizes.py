@@ -39,16 +39,18 @@ class Size:
     modules: frozenset[str] = frozenset()
 
 
-def sizes(root: Path, owners: Mapping[str, str]) -> list[Size]:
-    """Measure the files of a layer, the heaviest package first.
+def sizes(root: Path, name: str, owners: Mapping[str, str]) -> list[Size]:
+    """Measure the files of an extension in a layer, the heaviest package first.
 
     Args:
         root: The layer's folder.
+        name: The extension.
         owners: The package of each file, by its path from the root; what none owns is the extension's own.
     """
     found: defaultdict[str, tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
     modules: defaultdict[str, set[str]] = defaultdict(set)
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+    inside = sorted(path for path in (root / name).rglob("*") if path.is_file())
+    for path in (root / "extensions" / name, *inside):
         source = path.with_suffix(".py") if path.suffix == ".pyc" else path
         if source.parent.name == "__pycache__":
             source = source.parent.parent / f"{path.name.partition('.')[0]}.py"
