@@ -15,6 +15,8 @@ import pexpect
 import pytest
 from command_kit import ROOT, write
 
+from foreign_builds import rust_extension
+
 PAGE = (ROOT / "docs/howto/foreign.md").read_text()
 
 
@@ -53,6 +55,15 @@ def test_the_extension_in_go_passes_the_recipe(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("[audit] INVOKE") == 20
     assert "audit" in (tmp_path / "run.html").read_text()
+
+
+@pytest.mark.timeout(600)  # its crates are compiled once
+def test_the_extension_in_rust_runs(tmp_path: Path) -> None:
+    shutil.copy2(rust_extension(block("rust")), tmp_path / "audit")
+    done = run(tmp_path, "simulate", "./audit", "--strict")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("[audit] INVOKE ") == 3
+    assert "[audit] SHUTDOWN " in done.stdout
 
 
 def test_the_extension_in_node_runs(node: Path) -> None:
