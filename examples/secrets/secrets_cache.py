@@ -28,6 +28,7 @@ class Secrets:
         self.body: bytes | None = None
         self.fetched = 0.0
         self.fetching = anyio.Lock()
+        self.client: Any = None
 
     async def current(self) -> bytes | None:
         """Give the secrets, fetched again if they are too old; what there was if that fails."""
@@ -35,11 +36,20 @@ class Secrets:
             # The wall clock, which goes on while the environment is frozen.
             if self.body is None or not 0 <= time.time() - self.fetched < MAX_AGE:
                 try:
-                    self.body = await fetch(os.environ["SECRETS_URL"])
+                    self.body = await self.fetch()
                     self.fetched = time.time()
                 except Exception as error:  # noqa: BLE001 - old secrets are better than none
                     logger.warning("the secrets could not be fetched: %r", error)
             return self.body
+
+    async def fetch(self) -> bytes:
+        if self.client is None:
+            import httpx  # after the extension has registered: it takes a while
+
+            # No connection is kept: after a freeze it might be dead, and nobody would say so.
+            self.client = httpx.AsyncClient(timeout=2, limits=httpx.Limits(max_keepalive_connections=0))
+        content: bytes = (await self.client.get(os.environ["SECRETS_URL"])).raise_for_status().content
+        return content
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer the function, as an ASGI app."""
@@ -48,13 +58,6 @@ class Secrets:
         body = await self.current()
         await send({"type": "http.response.start", "status": 503 if body is None else 200, "headers": []})
         await send({"type": "http.response.body", "body": body or b""})
-
-
-async def fetch(url: str) -> bytes:
-    import httpx  # after the extension has registered: it takes a while
-
-    async with httpx.AsyncClient(timeout=2) as client:
-        return (await client.get(url)).raise_for_status().content
 
 
 async def main() -> None:
