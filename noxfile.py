@@ -23,6 +23,7 @@ nox.options.sessions = [
     "browser",
     "backends",
     "audit",
+    "soak_minute",
     "tests",
     "coverage",
 ]
@@ -58,6 +59,13 @@ def soak(session: nox.Session) -> None:
     """Shut down extensions with busy sinks for ten minutes; `-- --seconds 60` for less."""
     session.install("-e", EVERYTHING, *groups("tests"))
     session.run("python", "-m", "benchmarks.soak", *session.posargs)
+
+
+@nox.session
+def soak_minute(session: nox.Session) -> None:
+    """Do the same for one minute; fail for events that are lost or shutdowns that hang, and only tell of late ones."""
+    session.install("-e", EXTRAS, *groups("tests"))
+    session.run("python", "-m", "benchmarks.soak", "--seconds", "60", "--patient")
 
 
 @nox.session(python=[version for version in PYTHONS if installed(version)])

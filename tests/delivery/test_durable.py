@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 from benchmarks.durable import measure
+from benchmarks.kills import kill
 from sinks_for_tests import REGISTRATION, ScriptedSink, assert_adds_up, eventually, logs, numbers_of
 
 from fake_lambda import FakeLambda, log
@@ -23,69 +22,13 @@ from lambda_extension.telemetry import decode
 
 TIME = "2026-03-01T10:00:00.000Z"
 
-# Forks processes that take in events, say so, send now and then, and are killed at random.
-KILLED = """
-import os, random, signal, sys, time
-import anyio, anyio._backends._asyncio, tenacity
-from lambda_extension import Registration
-from lambda_extension.delivery import Delivery, Spill
-from lambda_extension.telemetry import FunctionLog
-directory, kills, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-chance = random.Random(seed)
-registration = Registration(extension_id="1", extension_name="killed", function_name="f", function_version="1")
 
-class Out:
-    def __init__(self, out):
-        self.out = out
-    async def send(self, payload):
-        await anyio.sleep(0)
-        for piece in payload.pieces:
-            os.write(self.out, b"sent " + payload.id.encode() + b" " + piece + b"\\n")
-
-async def deliver(run, out):
-    delivery = Delivery(Out(out), spill=Spill(directory=directory, durable=True, segment_bytes=2_000))
-    await delivery.init(registration)
-    for number in range(1_000_000 if run < kills else 1):
-        await delivery.process([FunctionLog(time="", record=f"{run}-{number}-{part}") for part in "ab"])
-        os.write(out, b"taken %d-%d\\n" % (run, number))
-        if number % 7 == 6 or run == kills:
-            await delivery.flush()
-
-for run in range(kills + 1):
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(read)
-        anyio.run(deliver, run, write)
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read, "rb") as lines:
-        if run < kills:
-            print(lines.readline().decode(), end="")
-            time.sleep(chance.uniform(0.0, 0.02))
-            os.kill(child, signal.SIGKILL)
-        for line in lines:
-            if line.endswith(b"\\n"):
-                print(line.decode(), end="")
-    os.waitpid(child, 0)
-"""
-
-
-def test_no_kill_loses_what_was_taken_in(tmp_path: Path) -> None:
-    kills, seed = 60, int.from_bytes(os.urandom(3))
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(kills), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True, env=environment)
-    taken, holders = set(), dict[str, set[str]]()
-    for line in done.stdout.splitlines():
-        word, *rest = line.split(" ", 2)
-        if word == "taken":
-            taken |= {f"{rest[0]}-a", f"{rest[0]}-b"}
-        else:
-            holders.setdefault(json.loads(rest[1])["record"], set()).add(rest[0])
-    assert len(taken) > kills
-    assert not taken - holders.keys(), f"seed {seed}"
-    assert {len(ids) for ids in holders.values()} == {1}, f"seed {seed}: an event travelled under two ids"
+@pytest.mark.parametrize("backend", ["asyncio", "uvloop", "trio"])
+def test_no_kill_loses_what_was_taken_in(backend: str, tmp_path: Path) -> None:
+    kills, seed = 25, int.from_bytes(os.urandom(3))
+    survived = kill(backend, kills, durable=True, seed=seed, directory=tmp_path)
+    assert survived.taken > kills
+    assert (survived.lost, survived.doubled) == (0, 0), f"seed {seed}"
     assert list(tmp_path.glob("*.spill")) == []
 
 

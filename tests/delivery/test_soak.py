@@ -17,9 +17,9 @@ from lambda_extension._threads import in_daemon_thread
 def test_an_extension_with_a_busy_sink_ends_with_every_event_delivered_or_spilled(backend: str, server: str) -> None:
     """Whether in time is for the soak to say: this machine may be doing anything else."""
     outcome = Outcome()
-    chance = random.Random(1)
-    for kind in SINKS:
-        shut_down_once(kind, backend, server, chance, outcome, limit=30.0)
+    # Each sink once; `nox -s soak` tries all combinations.
+    kind = list(SINKS)[2 * BACKENDS.index(backend) + SERVERS.index(server)]
+    shut_down_once(kind, backend, server, random.Random(1), outcome, limit=30.0)
     assert outcome.acknowledged > 0
     assert (outcome.killed, outcome.unsaid, outcome.lost) == (0, 0, 0)
 
