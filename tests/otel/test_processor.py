@@ -227,7 +227,9 @@ async def test_the_console_shows_what_would_be_sent(capsys: pytest.CaptureFixtur
 # -- the function's own
 
 
-async def with_function_telemetry(processor: OpenTelemetryProcessor, requests: Any) -> list[httpx.Response]:
+async def with_function_telemetry(
+    processor: OpenTelemetryProcessor, requests: Any, *, flush: bool = True
+) -> list[httpx.Response]:
     """Run a processor with its background, send requests, flush and shut down."""
     await processor.init(REGISTRATION)
     answers = []
@@ -243,7 +245,8 @@ async def with_function_telemetry(processor: OpenTelemetryProcessor, requests: A
                             await anyio.sleep(0.01)
                         else:
                             break
-        await processor.flush()
+        if flush:
+            await processor.flush()
         tasks.cancel_scope.cancel()
     await processor.shutdown(ShutdownReason.SPINDOWN, None)
     return answers
@@ -269,6 +272,17 @@ async def test_the_functions_own_telemetry_is_passed_on_in_both_encodings(backen
     answers = await with_function_telemetry(processor, requests)
     assert [answer.status_code for answer in answers] == [200, 200, 200]
     assert sorted(span.name for span in backend.spans) == ["one", "three", "two"]
+    assert processor.statistics()["function traces"].delivered == 2
+
+
+async def test_what_the_function_exports_after_the_last_flush_leaves_at_the_shutdown(
+    backend: Backend, free_tcp_port: int
+) -> None:
+    processor = processor_for(backend, "traces", protocol="http/protobuf", receive=free_tcp_port)
+    url = f"http://127.0.0.1:{free_tcp_port}/v1/traces"
+    requests = [("POST", url, PROTOBUF, own_spans(name).SerializeToString()) for name in ("one", "two")]
+    await with_function_telemetry(processor, requests, flush=False)
+    assert [span.name for span in backend.spans] == ["one", "two"]
     assert processor.statistics()["function traces"].delivered == 2
 
 

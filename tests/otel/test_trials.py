@@ -172,3 +172,39 @@ async def test_a_trace_is_complete_before_the_freeze(backend: Backend, tmp_path:
                 assert result.request_id in there
             await lambda_.shutdown()
     assert sum("/" not in span.name for span in backend.spans) == 20
+
+
+async def test_spans_of_an_instrumented_function_are_children_of_the_platform_s_and_there_before_the_freeze(
+    backend: Backend, tmp_path: Path, loop: str, free_tcp_port: int
+) -> None:
+    """A real handler under awslambdaric, OpenTelemetry's instrumentation, its SDK's exporter, our receiver."""
+    variables = {
+        "PYTHONPATH": str(PROGRAM.parent),
+        "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_tcp_port}",
+        "OTEL_PROPAGATORS": "tracecontext,xray-lambda",
+    }
+    results = []
+    with collecting(backend, tmp_path) as url:
+        extension = specification(url, loop, EXPORTING_RECEIVE=str(free_tcp_port), TMPDIR=str(tmp_path))
+        async with Simulator(
+            [extension], "instrumented:handler", freeze=True, tracing=True, timeout=20, environment=variables
+        ) as lambda_:
+            for number in range(10):
+                results.append(await lambda_.invoke(number))
+                assert f"work {number}" in {span.name for span in backend.spans}
+            await lambda_.shutdown()
+    spans = {span.span_id: span for span in backend.spans}
+    assert len(spans) == len(backend.spans)
+    platform = {
+        attribute(span, "faas.invocation_id"): span
+        for span in backend.spans
+        if attribute(span, "faas.coldstart") is not None
+    }
+    for number, result in enumerate(results):
+        (work,) = [span for span in backend.spans if span.name == f"work {number}"]
+        handler = spans[work.parent_span_id]
+        assert attribute(handler, "faas.invocation_id") == result.request_id
+        invoke = spans[handler.parent_span_id]
+        assert invoke is platform[result.request_id]
+        assert {span.trace_id for span in (work, handler, invoke)} == {invoke.trace_id}
+    assert figures_of(lambda_)["function traces"]["dropped"] == 0
