@@ -224,6 +224,8 @@ def backends(session: nox.Session) -> None:
     """Export to OpenTelemetry's own collector, which Go builds for the first time; required in CI, else skipped."""
     session.install("-e", EXTRAS, *groups("tests"))
     session.run("pytest", "-n", "4", "-m", "backends", "tests/otel", *session.posargs)
+    # A loaded machine is no measure of what is in time: `python -m benchmarks.otlp_ends` is, with nothing beside it.
+    session.run("python", "-m", "benchmarks.otlp_ends", "--ends", "24", "--limit", "4")
     sequences = {"OTEL_SEQUENCES": "10000"}
     session.run("pytest", "-q", "-n", "2", "-k", "out_of_order", "tests/otel/test_span_making.py", env=sequences)
 

@@ -44,6 +44,7 @@ class FakeLambda:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.milestones = Milestones()
         self.destination: int | None = None
+        self.destinations: list[int] = []
         self.errors: list[str] = []
         self._subscribed = threading.Event()
         self._next_calls: queue.SimpleQueue[float] = queue.SimpleQueue()
@@ -161,6 +162,7 @@ class FakeLambda:
         elif path.endswith(b"/telemetry"):
             self.milestones.subscribed = now
             self.destination = urlsplit(json.loads(body)["destination"]["URI"]).port
+            self.destinations += [self.destination] if self.destination is not None else []
             connection.sendall(_response(200, b'"OK"'))
             self._subscribed.set()
         else:

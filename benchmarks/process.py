@@ -108,7 +108,7 @@ def run(
                 "BENCH_MODE": mode,
                 "BENCH_MARKS": ",".join(map(str, marks or [])),
                 "BENCH_PORT": str(_free_port()),
-                "BENCH_URL": _sink(),
+                "BENCH_URL": sink(),
                 **(extra or {}),
             }
         )
@@ -172,7 +172,7 @@ def _read(running: Running) -> None:
 
 
 @functools.cache
-def _sink() -> str:
+def sink() -> str:
     """Serve a backend that takes whatever is sent to it, from the first time on; return its URL."""
 
     class Taker(http.server.BaseHTTPRequestHandler):

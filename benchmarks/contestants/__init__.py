@@ -37,7 +37,6 @@ REQUIREMENTS = (
 )
 # Only where it is used: httpcore imports it wherever it is installed, on asyncio too.
 TRIO = "trio>=0.31"
-OTEL = ("opentelemetry-sdk>=1.40", "opentelemetry-exporter-otlp-proto-http>=1.40")
 GO_MODULE = "github.com/zakharovvi/aws-lambda-extensions"
 
 
@@ -103,7 +102,7 @@ def prepare(name: str, *, go_module: Path | None = None) -> Contestant:
         return Contestant(
             name=name,
             title=f"lambda-extension, asyncio, direct, {RECOMMENDED[name]}",
-            command=(str(interpreter(otel=name == "otlp")), str(HERE / "recommended.py")),
+            command=(str(interpreter()), str(HERE / "recommended.py")),
             environment={"BENCH_SETUP": name},
             modes=frozenset({"telemetry"}),
         )
@@ -128,13 +127,13 @@ def prepare(name: str, *, go_module: Path | None = None) -> Contestant:
     raise UnavailableError(f"no such contestant; choose from {', '.join(NAMES)}")
 
 
-def interpreter(*, trio: bool = False, otel: bool = False) -> Path:
-    """Return the Python of an environment with only `REQUIREMENTS` in it, and trio or OpenTelemetry if asked."""
-    kind = "-trio" * trio + "-otel" * otel
+def interpreter(*, trio: bool = False) -> Path:
+    """Return the Python of an environment with only `REQUIREMENTS` in it, and trio if asked."""
+    kind = "-trio" * trio
     home = BUILD / f"python{sys.version_info.major}.{sys.version_info.minor}{kind}"
     python = home / "bin" / "python"
     stamp = home / "requirements"
-    requirements = (*REQUIREMENTS, *((TRIO,) if trio else ()), *(OTEL if otel else ()))
+    requirements = (*REQUIREMENTS, *((TRIO,) if trio else ()))
     wanted = "\n".join(requirements)
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(home, ignore_errors=True)

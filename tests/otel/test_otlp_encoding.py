@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib.metadata
 import json
 import math
 from contextlib import suppress
@@ -24,7 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from lambda_extension.delivery import Payload, SinkError
-from lambda_extension.otel._encoders import SCHEMA_URL, SCOPE, OTLPEncoder, Resource, read_answer
+from lambda_extension.otel._encoders import SCHEMA_URL, SCOPE, OTLPEncoder, Resource, own_version, read_answer
 from lambda_extension.otel._model import OTLPLogRecord
 from lambda_extension.otel._values import Limits, any_value, nanoseconds, text
 from strategies import json_values
@@ -196,3 +197,20 @@ def test_what_a_refusal_means(status: int, halved: bool, kept: bool, silent: boo
     with pytest.raises(SinkError) as caught:
         read_answer(payload(5), status, b"")
     assert (caught.value.too_large, caught.value.keep, caught.value.retryable) == (halved, kept, False)
+
+
+def test_the_scope_has_the_version_that_is_installed_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version() -> str:
+        own_version.cache_clear()
+        request = msgspec.json.decode(OTLPEncoder(signal="logs", resource=RESOURCE).join([]))
+        return str(request["resourceLogs"][0]["scopeLogs"][0]["scope"]["version"])
+
+    assert version() == importlib.metadata.version("lambda-extension")
+
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importlib.metadata, "version", missing)
+        assert version() == ""
+    own_version.cache_clear()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, TypeVar, final
+from typing import Any, Final, TypeVar, final
 
 from lambda_extension._environment import Environment
 from lambda_extension.otel._encoders import Signal
@@ -17,6 +17,8 @@ from lambda_extension.otel._records import LogMaker
 from lambda_extension.otel._values import Limits
 from lambda_extension.records import Correlator, InvocationReport, LogRecord, Pipeline
 from lambda_extension.telemetry import (
+    ExtensionLog,
+    FunctionLog,
     PlatformInitStart,
     PlatformReport,
     PlatformRestoreStart,
@@ -26,6 +28,8 @@ from lambda_extension.telemetry import (
 )
 
 T = TypeVar("T")
+
+_LINES: Final = frozenset({FunctionLog, ExtensionLog})
 
 logger = logging.getLogger("lambda_extension.otel")
 
@@ -76,6 +80,8 @@ class Conversion:
         events = list(events)
         spans: list[OTLPSpan] = []
         for event in events:
+            if type(event) in _LINES:
+                continue  # by far the most of them, and nothing but log records
             if isinstance(event, PlatformRestoreStart):
                 self._on_restore()
             if isinstance(event, PlatformInitStart | PlatformRestoreStart) and event.record.instance_id:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, final
 
@@ -51,14 +52,14 @@ class OTLPEncoder:
         resource: What they are about, as it is when a request is made.
         protocol: `http/json` or `http/protobuf`.
         compression: `gzip`, or None.
-        version: Of the instrumentation scope, which is this library.
+        version: Of the instrumentation scope, which is this library; by default the one that is installed.
     """
 
     signal: Signal
     resource: Resource
     protocol: Protocol = "http/json"
     compression: Compression | None = "gzip"
-    version: str = ""
+    version: str | None = None
 
     @property
     def content_type(self) -> str:
@@ -72,8 +73,9 @@ class OTLPEncoder:
     def join(self, pieces: Sequence[bytes]) -> bytes:
         """Make one request of encoded items."""
         about = attributes(self.resource.values)
+        version = own_version() if self.version is None else self.version
         if self.protocol == "http/protobuf":
-            scope = _protobuf.nested(1, SCOPE.encode()) + _protobuf.nested(2, self.version.encode())
+            scope = _protobuf.nested(1, SCOPE.encode()) + _protobuf.nested(2, version.encode())
             items = b"".join(_protobuf.nested(2, piece) for piece in pieces)
             url = _protobuf.nested(3, SCHEMA_URL.encode())
             scoped = _protobuf.nested(1, scope) + items + url
@@ -81,7 +83,7 @@ class OTLPEncoder:
             return _protobuf.nested(1, resource + _protobuf.nested(2, scoped) + url)
         resources, scopes, items_name = _NAMES[self.signal]
         head = _encode({"resource": {"attributes": about}, "schemaUrl": SCHEMA_URL})[:-1]
-        scope_head = _encode({"scope": {"name": SCOPE, "version": self.version}, "schemaUrl": SCHEMA_URL})[:-1]
+        scope_head = _encode({"scope": {"name": SCOPE, "version": version}, "schemaUrl": SCHEMA_URL})[:-1]
         opening = b'{"%s":[%s,"%s":[%s,"%s":[' % (
             resources.encode(),
             head,
@@ -90,6 +92,17 @@ class OTLPEncoder:
             items_name.encode(),
         )
         return opening + b",".join(pieces) + b"]}]}]}"
+
+
+@functools.cache
+def own_version() -> str:
+    """Return this library's version; nothing where no distribution was installed, as in a layer made by copying."""
+    import importlib.metadata  # not before there is something to send
+
+    try:
+        return importlib.metadata.version("lambda-extension")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def read_answer(payload: Payload, status: int, body: bytes) -> None:

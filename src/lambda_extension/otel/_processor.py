@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import gzip
-import importlib.metadata
 import importlib.util
 import logging
 import os
@@ -275,7 +274,6 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             resource=self._resource,
             protocol=settings.protocol,
             compression=_gzip(settings),
-            version=importlib.metadata.version("lambda-extension"),
         )
         return Delivery(_sink(settings, encoder), name=f"otlp-{signal}", encoder=encoder)
 

@@ -10,15 +10,15 @@ from typing import Any, Final, final
 from lambda_extension._budget import TRACE_LIMIT
 from lambda_extension.otel._identity import Identities, Identity
 from lambda_extension.otel._model import OTLPLogRecord
-from lambda_extension.otel._values import Limits, any_value, attributes, nanoseconds, text
+from lambda_extension.otel._values import KeyValue, Limits, any_value, attributes, nanoseconds, text
 from lambda_extension.records import LogRecord
 from lambda_extension.records._times import unix_nanoseconds
 
 # What waits for the trace of its invocation, which on Managed Instances comes with the report: records, their bytes.
 _MOST_WAITING: Final = 2_000
 _MOST_WAITING_BYTES: Final = 8 * 1024 * 1024
-# What every record has besides its own.
-_OWN: Final = 3
+# What every record has besides what its line has.
+_OURS: Final = ("faas.invocation_id", "aws.lambda.log_source", "aws.lambda.tenant_id")
 
 
 @final
@@ -46,6 +46,9 @@ class LogMaker:
         self._clock = clock
         self._waiting: deque[tuple[float, LogRecord, int]] = deque()
         self._waiting_bytes = 0
+        # What the records of one invocation have in common, encoded once.
+        self._ours_of: tuple[str | None, str, str | None] | None = None
+        self._ours: list[KeyValue] = []
 
     def make(self, records: Iterable[LogRecord]) -> list[OTLPLogRecord]:
         """Give what is ready of these records, and of what has waited."""
@@ -93,9 +96,7 @@ class LogMaker:
             values.setdefault("timestamp", record.time)
             moment = nanoseconds(unix_nanoseconds((record.event.time if record.event is not None else None) or ""))
         dropped = self._leave_out(values)
-        values |= {"faas.invocation_id": record.request_id, "aws.lambda.log_source": record.source}
-        if record.context.tenant_id is not None:
-            values["aws.lambda.tenant_id"] = record.context.tenant_id
+        ours = self._attributes_of(record)
         trace_id, span_id, flags = self._trace(record)
         return OTLPLogRecord(
             time_unix_nano=str(moment),
@@ -103,7 +104,7 @@ class LogMaker:
             severity_number=record.severity_number,
             severity_text=text(record.severity_text or ""),
             body=None if record.body is None else any_value(record.body),
-            attributes=attributes(values, self._limits.length),
+            attributes=[*attributes(values, self._limits.length), *ours] if values else ours,
             dropped_attributes_count=dropped,
             flags=flags,
             trace_id=trace_id,
@@ -111,11 +112,21 @@ class LogMaker:
             event_name=text(record.type) if record.source == "platform" else "",
         )
 
+    def _attributes_of(self, record: LogRecord) -> list[KeyValue]:
+        """Give what a record has besides what its line has."""
+        ours = (record.context.request_id, record.source, record.context.tenant_id)
+        if ours != self._ours_of:
+            self._ours_of = ours
+            self._ours = attributes(dict(zip(_OURS, ours, strict=True)), self._limits.length)
+        return self._ours
+
     def _leave_out(self, values: dict[str, Any]) -> int:
         """Leave out the last of a line's own attributes that are too many; give how many those were."""
+        for name in _OURS if values else ():
+            values.pop(name, None)
         if self._limits.count is None:
             return 0
-        names = list(values)[max(self._limits.count - _OWN, 0) :]
+        names = list(values)[max(self._limits.count - len(_OURS), 0) :]
         for name in names:
             del values[name]
         return len(names)

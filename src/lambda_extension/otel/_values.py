@@ -77,6 +77,8 @@ def any_value(value: Any, depth: int = 0, *, limit: int | None = None) -> AnyVal
 
 def text(value: str) -> str:
     """Return text that UTF-8 can carry: a half of a surrogate pair is replaced."""
+    if value.isascii():
+        return value
     try:
         value.encode()
     except UnicodeEncodeError:
