@@ -76,10 +76,11 @@ def exporting(protocol: Protocol) -> Callable[[bytes], bytes]:
 
 def processor_time(rounds: int) -> dict[str, dict[str, float]]:
     """Return milliseconds of processor time for 1,000 log records, by protocol and kind of line."""
-    bodies = {"text": body_of(text_line), "json": body_of(json_line)}
+    lines = {"text": text_line, "json": json_line}
+    bodies = {kind: [body_of(line, minute) for minute in range(rounds)] for kind, line in lines.items()}
     protocols: tuple[Protocol, ...] = ("http/json", "http/protobuf")
     return {
-        protocol: {kind: milliseconds(exporting(protocol), body, rounds) for kind, body in bodies.items()}
+        protocol: {kind: milliseconds(exporting(protocol), each) for kind, each in bodies.items()}
         for protocol in protocols
     }
 

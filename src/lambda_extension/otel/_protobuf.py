@@ -29,12 +29,12 @@ def encode_item(item: OTLPSpan | OTLPLogRecord | OTLPMetric) -> bytes:
 
 def nested(number: int, content: bytes) -> bytes:
     """Return a field that is text, bytes or a message; empty where it is the default."""
-    return b"" if not content else _key(number, _BYTES) + _varint(len(content)) + content
+    return _message(number, content) if content else b""
 
 
 def encode_attributes(number: int, values: Iterable[Mapping[str, Any]]) -> bytes:
     """Return a repeated field of attributes; each is there, however empty."""
-    return b"".join(_message(number, _text(1, item["key"]) + _message(2, _any(item["value"]))) for item in values)
+    return b"".join([_message(number, _text(1, item["key"]) + _message(2, _any(item["value"]))) for item in values])
 
 
 def rejected(answer: bytes) -> int:
@@ -198,11 +198,12 @@ _ITEMS: Final[Mapping[type, Callable[[Any], bytes]]] = {
 
 
 def _message(number: int, content: bytes) -> bytes:
-    return _key(number, _BYTES) + _varint(len(content)) + content
+    size = len(content)
+    return _SHORT[number << 3 | _BYTES] + (_SHORT[size] if size < 0x400 else _encode_varint(size)) + content
 
 
 def _text(number: int, value: str) -> bytes:
-    return nested(number, value.encode())
+    return _message(number, value.encode()) if value else b""
 
 
 def _number(number: int, value: int) -> bytes:
@@ -222,12 +223,16 @@ def _double(number: int, value: float) -> bytes:
 
 
 def _key(number: int, wire: int) -> bytes:
-    return _varint(number << 3 | wire)
+    return _SHORT[number << 3 | wire]
 
 
 def _varint(value: int) -> bytes:
-    if value < 0x80:
-        return _ONE_BYTE[value]
+    if value < len(_SHORT):
+        return _SHORT[value]
+    return _encode_varint(value)
+
+
+def _encode_varint(value: int) -> bytes:
     found = bytearray()
     while value >= 0x80:
         found.append(value & 0x7F | 0x80)
@@ -236,4 +241,5 @@ def _varint(value: int) -> bytes:
     return bytes(found)
 
 
-_ONE_BYTE: Final = [bytes([value]) for value in range(0x80)]
+# What most lengths and all keys are.
+_SHORT: Final = [_encode_varint(value) for value in range(0x400)]
