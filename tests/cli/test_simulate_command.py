@@ -199,9 +199,9 @@ def test_events_that_were_not_taken_are_counted_and_shown(capsys: pytest.Capture
     outcome = Outcome(setup=setup, planned=0, made=Made(), shutdown=shutdown, tally=tally, findings=[])
     print_outcome(outcome, Terminal())
     said = " ".join(capsys.readouterr().out.split())
-    assert "events delivered to x.py 3 of 7, and 2 not taken" in said
+    assert "events delivered to x.py 3, and 2 not taken" in said
     assert "events dropped by the platform 4" in said
-    assert "exit code of x.py none: it never ran" in said
+    assert "exit code of x.py none: it was not started" in said
 
 
 def test_drops_that_the_platform_reports_are_counted() -> None:
@@ -467,6 +467,18 @@ body = {"schemaVersion": "2022-12-13", "types": ["platform"], "destination": {"p
         "URI": f"http://sandbox.localdomain:{server.server_port}"}}
 call("/2022-07-01/telemetry", me | {"Content-Type": "application/json"}, json.dumps(body).encode(), "PUT")
 """
+
+
+def test_who_never_ran_has_no_exit_code(tmp_path: Path) -> None:
+    broken = write(tmp_path / "x", "#!/bin/sh\r\necho hi\r\n")
+    said = " ".join(lambda_extension("simulate", broken).stdout.split())
+    assert "exit code of x none: it was not started" in said
+    assert "ends with CR LF" in said
+    good = write(tmp_path / "y.py", extension_that("pass"))
+    said = " ".join(lambda_extension("simulate", good, "--function", broken).stdout.split())
+    assert "exit code of y.py -9 (killed by the platform)" in said
+    assert "runtime: error: It cannot be started" in said
+    assert json.loads(lambda_extension("simulate", broken, "--json").stdout)["exit_codes"] == {}
 
 
 def test_strict_lets_warnings_count(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ def figures_of(outcome: Outcome) -> list[tuple[str, str]]:
     """Give the figures of a run: labels and values."""
     tally, shutdown = outcome.tally, outcome.shutdown
     made = outcome.made
-    codes = outcome.exit_codes
     return [
         *((f"init of {name}", f"{took:.0f} ms") for name, took in tally.init_ms.items()),
         ("invocations", _statuses(outcome)),
@@ -28,8 +27,15 @@ def figures_of(outcome: Outcome) -> list[tuple[str, str]]:
         ("added after the response", _spread(made.overheads_ms)),
         *_events(outcome),
         ("shutdown", f"{shutdown.used_ms:.0f} of {shutdown.budget_ms:.0f} ms ({shutdown.reason})"),
-        *((f"exit code of {name}", str(codes.get(name, "none: it never ran"))) for name in outcome.setup.names),
+        *((f"exit code of {name}", _end_of(name, outcome)) for name in outcome.setup.names),
     ]
+
+
+def _end_of(name: str, outcome: Outcome) -> str:
+    code = outcome.exit_codes.get(name)
+    if code is None:
+        return "none: it was not started"
+    return f"{code} (killed by the platform)" if name in outcome.tally.killed else str(code)
 
 
 def _statuses(outcome: Outcome) -> str:
@@ -45,7 +51,7 @@ def _events(outcome: Outcome) -> Iterator[tuple[str, str]]:
         yield "events delivered", "none: nobody subscribed"
     for name in sorted(tally.delivered.keys() | tally.refused.keys()):
         refused = f", and {tally.refused[name]} not taken" if tally.refused[name] else ""
-        yield f"events delivered to {name}", f"{tally.delivered[name]} of {tally.emitted}{refused}"
+        yield f"events delivered to {name}", f"{tally.delivered[name]}{refused}"
     if tally.dropped:
         yield "events dropped by the platform", str(tally.dropped)
 

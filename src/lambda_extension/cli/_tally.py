@@ -48,6 +48,7 @@ class Tally:
         telemetry_out: Where each event of telemetry goes as a line of JSON.
         init_ms: By participant, from its start to its first next.
         exit_codes: By participant, the last one.
+        killed: Those whose last end was the platform's doing.
         delivered: Events by subscriber.
         refused: Events by subscriber that it answered with an error, or could not be reached for.
         inits: Inits that have ended.
@@ -57,6 +58,7 @@ class Tally:
     telemetry_out: IO[str] | None = None
     init_ms: dict[str, float] = attrs.field(factory=dict)
     exit_codes: dict[str, int] = attrs.field(factory=dict)
+    killed: set[str] = attrs.field(factory=set)
     emitted: int = 0
     delivered: Counter[str] = attrs.field(factory=Counter)
     refused: Counter[str] = attrs.field(factory=Counter)
@@ -77,6 +79,7 @@ class Tally:
                 self._started[entry.who] = entry.time
             case ("process", "exit"):
                 self.exit_codes[entry.who] = entry.detail["code"]
+                (self.killed.add if entry.detail["killed"] else self.killed.discard)(entry.who)
             case ("state", "Ready"):
                 self._init_ends(entry, entry.who)
             case ("state", "InitError" | "ExitError" as call):

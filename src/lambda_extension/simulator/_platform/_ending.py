@@ -27,7 +27,7 @@ class ShutdownReport:
 
     Attributes:
         late: Participants that lived past the deadline and were killed.
-        exit_codes: By participant; negative is the signal's number.
+        exit_codes: By participant; negative is the signal's number, None is who could not be started.
         killed: Participants that were killed through no fault of theirs: the platform does so with extensions that are
             not subscribed to SHUTDOWN, and with the runtime once its time is over; a fault does so with whom it names.
     """

@@ -64,9 +64,10 @@ class Launcher:
         finally:
             if code is None and participant.process is not None:
                 code = participant.process.exit_code
-            participant.exit_code = -signal.SIGKILL if code is None else code
             participant.done = True
-            self._record.add("process", participant.name, "exit", code=participant.exit_code, killed=participant.killed)
+            if not participant.unstarted:  # who never ran has no exit code either
+                code = participant.exit_code = -signal.SIGKILL if code is None else code
+                self._record.add("process", participant.name, "exit", code=code, killed=participant.killed)
             self._owner.ended(participant)
 
     async def _call(
@@ -107,6 +108,7 @@ class Launcher:
         return code
 
     def _failed(self, participant: Participant, argv: list[str], problem: Obstacle) -> None:
+        participant.unstarted = True
         self._record.add("process", participant.name, "launch-error", argv=argv, error=problem.message)
         self._owner.launch_failed(participant, problem)
 

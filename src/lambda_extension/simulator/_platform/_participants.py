@@ -61,6 +61,7 @@ class Participant:
     Attributes:
         name: `runtime`, or the extension's.
         real: Whether it has a process of its own, and with it the host's clock.
+        unstarted: Whether its file could not be started.
         exit_code: How it ended; negative is the signal's number.
         done: Whether it has ended.
         killed: Whether the platform has killed it.
@@ -72,6 +73,7 @@ class Participant:
     real: bool = False
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     process: GroupProcess | None = None
+    unstarted: bool = False
     exit_code: int | None = None
     done: bool = False
     killed: bool = False

@@ -226,7 +226,7 @@ class Verdicts:
         code = participant.exit_code
         if participant.starved or (code in _OUT_OF_MEMORY and not participant.killed):
             return "Runtime.OutOfMemory"
-        if not ready and not participant.killed and participant.real:
+        if not ready and not participant.killed and participant.real and not participant.unstarted:
             self._find(
                 "runtime",
                 "function-init",
