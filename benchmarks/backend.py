@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import json
 import threading
@@ -29,6 +30,7 @@ class Backend:
         copies: How often each event was acknowledged.
         holders: The ids of the payloads that had it.
         payloads: How often each payload was acknowledged.
+        sizes: How many events each acknowledged payload had.
     """
 
     url: str = ""
@@ -38,6 +40,7 @@ class Backend:
     copies: Counter[str] = attrs.field(factory=Counter)
     holders: dict[str, set[str]] = attrs.field(factory=dict)
     payloads: Counter[str] = attrs.field(factory=Counter)
+    sizes: dict[str, int] = attrs.field(factory=dict)
     lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def take(self, payload: str, body: bytes) -> None:
@@ -79,8 +82,13 @@ def backend(behave: Behaviour = lambda _: (0.0, 200), *, keep: bool = True) -> I
             if status == 0:
                 self.close_connection = True
                 return
-            if status == 200 and keep:
-                state.take(self.headers["Idempotency-Key"], body)
+            if status == 200:
+                if self.headers["Content-Encoding"] == "gzip":
+                    body = gzip.decompress(body)
+                payload = self.headers["Idempotency-Key"]
+                state.sizes[payload] = len(body.splitlines())
+                if keep:
+                    state.take(payload, body)
             self.send_response(status)
             if status == 429:
                 self.send_header("Retry-After", "1")

@@ -25,6 +25,7 @@ import attrs
 from benchmarks.backend import Behaviour, backend
 from benchmarks.corpus import batches
 from benchmarks.fake_lambda import FakeLambda, Pusher
+from lambda_extension.delivery._spill import SpillStore
 
 LIMIT = 2.0
 # On a machine that is busy with other things, lateness says little of the extension; this means that it hangs.
@@ -55,7 +56,7 @@ class Outcome:
         killed: How many had to be killed.
         unsaid: How many did not write their closing line.
         acknowledged: Events that were acknowledged.
-        lost: Events of those that are in no figure of the closing line, or dropped or buffered at the end.
+        lost: Events of those that are neither at the backend nor on disk, or that the closing line does not tell so.
     """
 
     took: list[float] = attrs.field(factory=list)
@@ -105,14 +106,16 @@ def shut_down_once(
                 _, said = process.communicate()
             outcome.took.append(time.perf_counter() - began)
             outcome.late += outcome.took[-1] > LIMIT
+        left = SpillStore(Path(spill), max_bytes=1 << 30, segment_bytes=1 << 20).open()
+        there = {record.id: record.items for record in left} | other.sizes
     outcome.acknowledged += sent
     figures = _FIGURES.search(said)
     if figures is None:
         outcome.unsaid += 1
-        outcome.lost += sent
+        outcome.lost += max(sent - sum(there.values()), 0)
         return
     received, _, buffered, _, dropped = map(int, figures.groups())
-    outcome.lost += sent - received + buffered + dropped
+    outcome.lost += max(sent - received + buffered + dropped, sent - sum(there.values()), 0)
 
 
 def rounds() -> Iterator[tuple[str, str, str]]:

@@ -13,8 +13,9 @@ brings no deadline, and after an error.
     = 1,700   in four phases; what one leaves over goes to the next, so each has a moment at which it ends, not a length
        850    until 50 %: catch what the platform still sends (it flushes at SHUTDOWN)
        170    until 60 %: drain, the user's code takes in what was caught
-       425    until 85 %: flush, what was taken in is sent, or put where a later environment finds it
-       255    until 100 %: the hook, the user's own last words
+       255    until 75 %: flush, what was taken in is sent
+       425    until 100 %: the hook, the user's own last words; a delivery puts what is left where a later environment
+              finds it, first of all, and has done so long before the end even with a tenth of a processor
 
     After an error there is nothing to catch or to drain: the hook has 1,190 ms, until 70 %, the report to Lambda 510,
     until 100 %, and in that order, since the platform may end the environment as soon as it is told.
@@ -90,7 +91,7 @@ DEGRADED_PAUSE = 60.0
 
 # So long before the end of a shutdown's hook a delivery sends no more: what is left is on disk already, its sink is
 # closed, and what the process's own end takes beyond its margin, on a busy machine, is taken from here.
-DELIVERY_END = 0.25
+DELIVERY_END = 0.3
 # How long closing what an HTTP sink has open may take.
 CLOSING_LIMIT = 0.1
 # How long noting on disk what became of a batch may hold up a cancellation.
@@ -103,7 +104,7 @@ THREAD_SLICE = 0.1
 
 _CATCH_SHARE = 0.50
 _DRAIN_SHARE = 0.60
-_FLUSH_SHARE = 0.85
+_FLUSH_SHARE = 0.75
 _HOOK_SHARE_AFTER_ERROR = 0.70
 
 # The wall clock, in epoch seconds. The simulator sets another for an extension that runs inside its process, whose

@@ -23,7 +23,7 @@ def test_the_margin_is_the_sum_of_what_it_is_for() -> None:
 async def test_the_phases_of_a_shutdown_follow_each_other_up_to_the_margin() -> None:
     now = anyio.current_time()
     phases = shutdown_phases(now + _budget.SHUTDOWN_BUDGET)
-    assert [each - now for each in phases] == [near(0.85), near(1.02), near(1.445), near(1.7), near(1.7)]
+    assert [each - now for each in phases] == [near(0.85), near(1.02), near(1.275), near(1.7), near(1.7)]
     assert list(phases) == sorted(phases)
 
 

@@ -85,7 +85,7 @@ async def test_an_invocation_that_came_with_the_signal_is_cut_off_too() -> None:
         session.invoke("r2", 600.0)
         await anyio.sleep(0.1)
         session.shut_down(3.0)
-    assert slow.ended == [pytest.approx(1.5), pytest.approx(1.5 + 0.85 * 1.3)]
+    assert slow.ended == [pytest.approx(1.5), pytest.approx(1.5 + 0.75 * 1.3)]
     assert slow.reason is ShutdownReason.SPINDOWN
 
 

@@ -157,7 +157,7 @@ async def test_everything_hangs_and_everything_has_its_share(caplog: pytest.LogC
     assert hanging.began["shutdown"] == [pytest.approx(phases.flush)]
     assert hanging.ended["shutdown"] == [pytest.approx(phases.hook)]
     assert "3 events were left over" in caplog.text
-    assert "shutdown was cut off after 0.3 s" in caplog.text
+    assert "shutdown was cut off after 0.4 s" in caplog.text
 
 
 async def test_what_a_phase_leaves_over_goes_to_the_next() -> None:
