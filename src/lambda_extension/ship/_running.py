@@ -138,6 +138,7 @@ def _opentelemetry(
 ) -> object:
     from lambda_extension.otel import OpenTelemetryProcessor  # for whoever asks for it
     from lambda_extension.otel._variables import signal_settings
+    from lambda_extension.records import LineSettings
 
     port = destination.arguments.get("receive")
     for signal in destination.arguments["signals"]:
@@ -149,6 +150,7 @@ def _opentelemetry(
     return OpenTelemetryProcessor(
         **destination.arguments,
         transforms=transforms,
+        lines=LineSettings(parse_json=True),
         environment=Environment.from_mapping(variables),
         variables=variables,
     )
