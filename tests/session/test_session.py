@@ -326,6 +326,23 @@ async def test_a_cancelled_step_loses_no_invocation() -> None:
         assert platform.names.count("event/next") == 1
 
 
+async def test_an_invocation_that_came_before_a_signal_is_still_given(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "lambda_extension")
+    async with FakeLambda() as platform:
+        with anyio.fail_after(5):
+            async with open_extension(**settings(platform)) as extension:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(extension.__anext__)
+                    await platform.waiting.wait()
+                    tasks.cancel_scope.cancel()
+                platform.invoke("came")
+                while not any("event/next was answered" in message for message in caplog.messages):
+                    await anyio.lowlevel.checkpoint()
+                os.kill(os.getpid(), signal.SIGTERM)
+                await extension.wait_shutdown()
+                assert [invocation.request_id async for invocation in extension] == ["came"]
+
+
 async def test_two_tasks_cannot_wait_for_invocations_or_telemetry() -> None:
     async with FakeLambda() as platform:
         with anyio.fail_after(5):

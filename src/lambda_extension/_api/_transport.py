@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import final
 
 import anyio
@@ -81,7 +82,7 @@ class Connections:
             request = early.request(method, path, self._address, headers, body)
         answered = False
         try:
-            with anyio.fail_after(timeout):
+            with nullcontext() if timeout is None else anyio.fail_after(timeout):
                 response = await connection.ask(request)
             answered = True
         finally:

@@ -87,9 +87,11 @@ class Life:
                 failure=lambda: self.failure,
                 session=self.session,
             )
-        self._events, self._arrivals = anyio.create_memory_object_stream[InvokeEvent](1)
+        self._event: InvokeEvent | None = None
+        self._arrived = anyio.Event()  # an event, or that there will be none
+        self._wanted = anyio.Event()
         self._shutting_down = anyio.Event()
-        self._polling = self._leaving = False
+        self._polling = self._asked = self._leaving = False
         self._passing_by = False
         self._warned = not available  # then `_listen` has said so
         self._guard = anyio.ResourceGuard("waiting for the next invocation")
@@ -111,14 +113,14 @@ class Life:
         """Wait for the next invocation; see `ExtensionSession.__anext__`."""
         self._ask()
         with self._guard:
-            try:
-                event = await self._arrivals.receive()
-            except anyio.EndOfStream:
-                if self.failure is not None:
-                    raise self.failure from None
-                raise StopAsyncIteration from None
+            await self._arrived.wait()
+        event, self._event = self._event, None
+        if event is None:
+            raise self.failure or StopAsyncIteration
+        if self.shutdown is None and self.failure is None:
+            self._arrived = anyio.Event()
         # Only now: a call that was cancelled has left its request under way, and the next one must not ask again.
-        self._polling = False
+        self._asked = False
         return Invocation(event, to_deadline(event.deadline_ms), self._stream_of_invocation)
 
     def answer_when_taken(self) -> None:
@@ -147,8 +149,7 @@ class Life:
                     await self._listener.stop()
         finally:
             # Then what nobody can fill any more. None of this awaits, so nothing can cut it off.
-            self._events.close()
-            self._arrivals.close()
+            self._arrived.set()
             if self._listener is not None:
                 self._listener.close()
             # Most of the interpreter's own end is looking for cycles among everything that was ever imported, 50 ms of
@@ -179,33 +180,42 @@ class Life:
 
     def _ask(self) -> None:
         """Have an event asked for, unless that is under way or pointless."""
-        if not self._polling and self.shutdown is None and self.failure is None:
-            self._polling = True
-            self._tasks.start_soon(self._poll, name="lambda_extension poller")
+        if not self._asked and self.shutdown is None and self.failure is None:
+            self._asked = True
+            self._wanted.set()
+            if not self._polling:
+                self._polling = True
+                self._tasks.start_soon(self._poll, name="lambda_extension poller")
 
     async def _poll(self) -> None:
+        """Ask for an event whenever one is wanted: one task for all, since to start one takes as long as the rest."""
         try:
             if self._listener is not None:
                 # Asking ends init. A receiver that cannot start is to be found before, as an error of init.
                 await self._listener.ready.wait()
-            # Since this task was started the receiver may have failed, and the block may have ended: Lambda is then
-            # being told, of an error of init, and after that must not be asked for an event.
-            if self.failure is not None or self._leaving:
-                return
-            self.past_init = True
-            event = await self.client.next_event()
-            while self._passing_by and isinstance(event, InvokeEvent):  # an emulator sends what was not asked for
-                event = await self.client.next_event()
+            while self.shutdown is None:
+                await self._wanted.wait()
+                self._wanted = anyio.Event()
+                # Meanwhile the receiver may have failed, and the block may have ended: Lambda is then being told, of an
+                # error of init, and after that must not be asked for an event.
+                if self.failure is not None or self._leaving:
+                    return
+                self.past_init = True
+                self._take(await self.client.next_event())
         except Exception as error:  # noqa: BLE001 - it meets the user's code at its next step
             self._fail(error)
-            return
+
+    def _take(self, event: InvokeEvent | ShutdownEvent) -> None:
         # While Lambda was waited for, hours may have passed, the receiver may have broken, and a signal may have begun
         # the shutdown: an invocation that comes then is not begun, since nobody would end it.
         if isinstance(event, ShutdownEvent):
             self._begin_shutdown(event)
+        elif self._passing_by:  # an emulator sends what was not asked for
+            self._wanted.set()
         elif self.shutdown is None and self.failure is None:
             # There is room: nothing is asked for until the consumer has taken the one before.
-            self._events.send_nowait(event)
+            self._event = event
+            self._arrived.set()
 
     async def _serve(self, listener: Listener) -> None:
         try:
@@ -218,7 +228,7 @@ class Life:
             logger.error("another failure while the extension ends", exc_info=error)
             return
         self.failure = error
-        self._events.close()
+        self._arrived.set()
         if self._listener is not None:
             # What was received can still be read; the stream ends with the failure.
             self._tasks.start_soon(self._listener.stop, name="lambda_extension receiver's end")
@@ -232,7 +242,7 @@ class Life:
         self._tasks.cancel_scope.deadline = min(self._tasks.cancel_scope.deadline, self.shutdown.deadline)
         # In this order: whoever waits or iterates wakes up to a shutdown that can be seen already.
         self._shutting_down.set()
-        self._events.close()
+        self._arrived.set()
         if self._listener is not None:
             catch = shutdown_phases(self.deadline).catch
             self._tasks.start_soon(self._listener.finish, catch, name="lambda_extension last telemetry")
