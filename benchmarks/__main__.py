@@ -8,13 +8,14 @@ import json
 import os
 import statistics
 import sys
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from benchmarks import goals, measure, report
+from benchmarks import batch, dependencies, goals, measure, report, server
 from benchmarks.cold_start import cold_start
 from benchmarks.contestants import NAMES, OURS, Contestant, UnavailableError, prepare, versions
 from benchmarks.quota import NoQuotaError, quota
@@ -22,7 +23,7 @@ from benchmarks.quota import NoQuotaError, quota
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PARTS = ("startup", "life", "quota", "cold-start", "throughput", "invoke", "memory", "growth", "imports")
+PARTS = ("startup", "life", "quota", "cold-start", "throughput", "invoke", "memory", "growth", "imports", "limits")
 
 
 @attrs.frozen(kw_only=True)
@@ -66,9 +67,11 @@ def main(arguments: list[str] | None = None) -> int:
     contestants = _prepare(options.contestants, run, options.go_module)
     # The driver must not be the one that pauses: its garbage is next to nothing.
     gc.disable()
+    started = time.monotonic()
     for part in options.only:
         _say(f"measuring {part}")
         _PARTS[part](contestants, scale, run)
+    run.machine["took"] = f"{(time.monotonic() - started) / 60:.0f} minutes"
     run.versions = versions()
     _print(run)
     if options.json:
@@ -229,6 +232,12 @@ def _imports(contestants: list[Contestant], _: Scale, run: report.Run) -> None:
         run.imports = measure.imports()
 
 
+def _limits(_: list[Contestant], __: Scale, run: report.Run) -> None:
+    """Measure what a limit of the goals is made of; `write_docs` puts it beside what the page says of it."""
+    for name, module in (("dependencies", dependencies), ("server", server), ("batch", batch)):
+        run.sections[name] = "\n".join(module.lines())
+
+
 _PARTS: dict[str, Callable[[list[Contestant], Scale, report.Run], None]] = {
     "startup": _startup,
     "life": _life,
@@ -239,6 +248,7 @@ _PARTS: dict[str, Callable[[list[Contestant], Scale, report.Run], None]] = {
     "memory": _memory,
     "growth": _growth,
     "imports": _imports,
+    "limits": _limits,
 }
 
 

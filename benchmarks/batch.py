@@ -17,7 +17,7 @@ from lambda_extension.telemetry._app import TelemetryReceiver
 from lambda_extension.telemetry._stream import Batch, Statistics, TelemetryStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 SIZES = (20, 1000, 4000)
 ROUNDS = 100
@@ -66,7 +66,8 @@ async def stream_microseconds(batch: Batch) -> float:
     return min(taken) * 1e6
 
 
-def main() -> None:
+def lines() -> Iterator[str]:
+    """Give the lines of the table, once all is measured."""
     rows: dict[str, list[float]] = {}
     for size in SIZES:
         request = batches(size, kind="mixed")[0].request
@@ -86,9 +87,14 @@ def main() -> None:
         receive.close()
         for name, figure in figures.items():
             rows.setdefault(name, []).append(figure)
-    print("| µs per batch |", " | ".join(f"{size:,} events" for size in SIZES), "|\n|---|---|---|---|")
+    yield "| µs per batch | " + " | ".join(f"{size:,} events" for size in SIZES) + " |"
+    yield "|---|---|---|---|"
     for name, found in rows.items():
-        print(f"| {name} |", " | ".join(f"{figure:.0f}" for figure in found), "|")
+        yield f"| {name} | " + " | ".join(f"{figure:.0f}" for figure in found) + " |"
+
+
+def main() -> None:
+    print("\n".join(lines()))
 
 
 if __name__ == "__main__":

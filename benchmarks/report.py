@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import platform
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,22 @@ if TYPE_CHECKING:
 Results = dict[str, dict[str, float]]
 SIZES = (20, 1000, 4000)
 DOCS = Path(__file__).parent.parent / "docs"
-_BEGIN, _END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 @attrs.define(kw_only=True)
 class Run:
-    """Everything that one run of the benchmarks found."""
+    """Everything that one run of the benchmarks found.
+
+    Attributes:
+        machine: What it ran on, and when.
+        versions: What was compared, and by what it was built.
+        titles: The contestants' names in tables.
+        results: Their figures.
+        skipped: What was not measured, and why.
+        imports: Milliseconds by package.
+        settings: How much was measured.
+        sections: The tables of docs/benchmarks.md that stand in its text, by the name of their place.
+    """
 
     machine: dict[str, str]
     versions: dict[str, str]
@@ -34,6 +45,7 @@ class Run:
     skipped: dict[str, str]
     imports: dict[str, dict[str, float]]
     settings: dict[str, object]
+    sections: dict[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -59,8 +71,17 @@ def machine() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "cpu": cpu,
         "cores": str(os.cpu_count()),
+        "commit": _commit(),
         "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
     }
+
+
+def _commit() -> str:
+    git = ["git", "-C", str(DOCS), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(git, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
 
 
 _STARTUP = (
@@ -203,9 +224,9 @@ def markdown(run: Run) -> str:
     """Return the figures of docs/benchmarks.md."""
     out = [
         (
-            f"Measured {run.machine['date']} on {run.machine['cpu']}, "
-            f"{run.machine['cores']} cores, {run.machine['system']}, "
-            f"load {run.machine['load']} at the start. {_sentence(run.settings)}."
+            f"Measured {run.machine['date']} at commit {run.machine['commit']} on {run.machine['cpu']}, "
+            f"{run.machine['cores']} cores, {run.machine['system']}, load {run.machine['load']} at the start, in "
+            f"{run.machine['took']}. {_sentence(run.settings)}."
         ),
         "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in run.versions.items()) + ".",
@@ -227,11 +248,14 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def write_docs(run: Run) -> None:
-    """Replace the figures in docs/benchmarks.md, and the plots beside it."""
+    """Replace the figures in docs/benchmarks.md, those that stand in its text too, and the plots beside it."""
     page = DOCS / "benchmarks.md"
-    before, _, rest = page.read_text().partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    page.write_text(f"{before}{_BEGIN}\n\n{markdown(run)}\n{_END}{after}")
+    text = page.read_text()
+    for name, section in {"figures": markdown(run), **run.sections}.items():
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{section.strip()}\n\n{end}{rest.partition(end)[2]}"
+    page.write_text(text)
     for name, plot in plots(run).items():
         (DOCS / name).write_text(plot)
 

@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -84,12 +85,19 @@ def measure(kind: str, backend: str, size: int) -> float:
     return statistics.median(times[50:]) * 1e6
 
 
-def main() -> None:
-    print("| µs per request | " + " | ".join(SIZES) + " |\n|---|" + "---|" * len(SIZES))
+def lines() -> Iterator[str]:
+    """Give the lines of the table as they are measured."""
+    yield "| µs per request | " + " | ".join(SIZES) + " |"
+    yield "|---|" + "---|" * len(SIZES)
     for backend in BACKENDS:
         for kind in ("hypercorn", "h11", "direct"):
             figures = [measure(kind, backend, size) for size in SIZES.values()]
-            print(f"| {kind} on {backend} | " + " | ".join(f"{figure:.0f}" for figure in figures) + " |", flush=True)
+            yield f"| {kind} on {backend} | " + " | ".join(f"{figure:.0f}" for figure in figures) + " |"
+
+
+def main() -> None:
+    for line in lines():
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

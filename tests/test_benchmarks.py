@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -120,7 +121,15 @@ def _fail(contestant: Contestant) -> dict[str, float]:
 
 def _run() -> report.Run:
     return report.Run(
-        machine={"date": "today", "system": "s", "cpu": "c", "cores": "2", "load": "0"},
+        machine={
+            "date": "today",
+            "system": "s",
+            "cpu": "c",
+            "cores": "2",
+            "load": "0",
+            "commit": "a1b2c3d",
+            "took": "9 minutes",
+        },
         versions={"python": "3"},
         titles={"floor": "floor", "broken": "broken"},
         results={"floor": {}, "broken": {}},
@@ -128,3 +137,28 @@ def _run() -> report.Run:
         imports={},
         settings={"rounds": 1},
     )
+
+
+def test_the_page_is_renewed_with_when_and_where_and_what_stands_in_its_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(report, "DOCS", tmp_path)
+    page = tmp_path / "benchmarks.md"
+    page.write_text(
+        "# A\n<!-- figures: begin -->\nold\n<!-- figures: end -->\ntext\n<!-- server: begin --><!-- server: end -->\n"
+    )
+    run = _run()
+    run.sections = {"server": "| µs |"}
+    for _ in range(2):
+        report.write_docs(run)
+        text = page.read_text()
+        assert "Measured today at commit a1b2c3d on c" in text
+        assert "in 9 minutes" in text
+        assert "old" not in text
+        assert text.endswith("text\n<!-- server: begin -->\n\n| µs |\n\n<!-- server: end -->\n")
+
+
+def test_the_page_has_a_place_for_every_table_in_its_text() -> None:
+    page = (report.DOCS / "benchmarks.md").read_text()
+    for name in ("figures", "dependencies", "server", "batch"):
+        assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1
