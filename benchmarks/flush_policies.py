@@ -1,6 +1,6 @@
 """What each flush policy costs and keeps: a run in the simulator per policy, with freezes between invocations.
 
-`python -m benchmarks.flush_policies [INVOCATIONS]` prints a table, the one in docs/howto/delivery.md.
+`python -m benchmarks.flush_policies [INVOCATIONS]` prints a table, the one in docs/howto/flush-policy.md.
 """
 
 from __future__ import annotations
