@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import platform
 import shutil
 import subprocess
 import sys
+import threading
 import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import anyio
@@ -14,6 +18,7 @@ import pytest
 
 from lambda_extension.packaging._archive import write_zip
 from lambda_extension.packaging._layer import Plan, build
+from lambda_extension.packaging._ready_made import extras_for, with_destinations
 from lambda_extension.packaging._target import Target
 
 from .harness import OUTPUT, Emulator
@@ -146,6 +151,71 @@ async def test_a_layer_runs_beside_a_function_whose_own_packages_conflict(
         noted = await lines(emulator, "ended")
     assert noted[0].count("/opt/notes/") == 3, noted[0]
     assert noted[1].startswith(f"python {python.replace('.', ' ')} ")
+
+
+class Taking(BaseHTTPRequestHandler):
+    """Takes what is posted to it, compressed."""
+
+    bodies: list[str]
+
+    def do_POST(self) -> None:
+        self.bodies.append(gzip.decompress(self.rfile.read(int(self.headers["Content-Length"]))).decode())
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
+        pass
+
+
+@pytest.fixture
+def loki() -> Iterator[tuple[str, list[str]]]:
+    bodies: list[str] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Loki", (Taking,), {"bodies": bodies}))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", bodies
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("managed", [False, True], ids=["standard", "managed"])
+async def test_the_ready_made_extension_ships_without_code(
+    emulator_binary: Path, tmp_path: Path, loki: tuple[str, list[str]], *, managed: bool
+) -> None:
+    url, bodies = loki
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    target = Target(version, ARCH)  # type: ignore[arg-type]
+    environment = with_destinations(["loki"], {"LAMBDA_EXTENSION_POLICY": "continuous"})
+    plan = Plan(script=None, name="ship", target=target, environment=environment, extras=extras_for(environment))
+    opt = unzipped(plan, tmp_path / "layer")
+    run = Emulator(
+        emulator_binary,
+        tmp_path / "run",
+        managed=managed,
+        layer=opt,
+        interpreters={target.interpreter: real_path(sys.executable)},
+        task={"function.py": (PROGRAMS / "function.py").read_text(), **CONFLICTS},
+        bootstrap=f"#!{sys.executable}\n" + (PROGRAMS / "bootstrap.py").read_text(),
+        environment={
+            "PYTHONPATH": "/var/task",
+            "LAMBDA_EXTENSION_LOKI_URL": url,
+            "LAMBDA_EXTENSION_LOKI_LABELS": "app=shop",
+        },
+    )
+    async with run as emulator:
+        answer = (await emulator.invoke({"lines": 3, "tag": "shipped"})).json()
+        assert "requestId" in answer
+        if managed:
+            with anyio.fail_after(15):
+                while "logged shipped" not in "".join(bodies):  # noqa: ASYNC110 - another process sends it
+                    await anyio.sleep(0.02)
+        else:  # where there is no telemetry, it goes on without
+            assert "going on without telemetry" in emulator.log
+        emulator.terminate()
+        await emulator.wait()
+        assert managed or "delivery loki until" in emulator.log
+    assert ('"app":"shop"' in "".join(bodies)) is managed
 
 
 async def test_a_node_function_gets_an_extension_with_an_interpreter_of_its_own(
