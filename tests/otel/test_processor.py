@@ -16,7 +16,7 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
-from converting import HEADER, Converted, done, events, init, line, report, restore, start
+from converting import HEADER, Converted, done, events, init, line, report, restore, start, values
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
@@ -284,6 +284,50 @@ async def test_what_the_function_exports_after_the_last_flush_leaves_at_the_shut
     await with_function_telemetry(processor, requests, flush=False)
     assert [span.name for span in backend.spans] == ["one", "two"]
     assert processor.statistics()["function traces"].delivered == 2
+
+
+@pytest.mark.parametrize("kind", ["json", "protobuf"])
+async def test_what_is_passed_on_may_get_the_attributes_that_it_lacks(
+    backend: Backend, free_tcp_port: int, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = {"OTEL_TRACES_EXPORTER": "console"} if kind == "json" else {}
+    processor = processor_for(
+        backend,
+        "traces",
+        protocol="http/protobuf",
+        receive=free_tcp_port,
+        receive_resource=True,
+        environment=Environment(region="eu-west-1"),
+        variables=console,
+    )
+    url = f"http://127.0.0.1:{free_tcp_port}/v1/traces"
+    request = own_spans("one", "two")
+    for value in ("service.name", "own"):
+        request.resource_spans[0].resource.attributes.add(key=value).value.string_value = "mine"
+    body = request.SerializeToString() + b"\x10\x01"  # with a field that nobody knows
+    cut = body[:-9]
+    if kind == "json":
+        mine = [{"key": key, "value": {"stringValue": "mine"}} for key in ("service.name", "own")]
+        body = json.dumps({"resourceSpans": [{"resource": {"attributes": mine}, "n": 1}, {"n": 2}]}).encode()
+        cut = b'{"resourceSpans": [{"resource": {"attributes": 1}}]}'
+    headers = {"Content-Type": "application/json" if kind == "json" else "application/x-protobuf"}
+    answers = await with_function_telemetry(
+        processor, [("POST", url, headers, body), ("POST", url, headers, cut), ("POST", url, headers, b"")]
+    )
+    assert [answer.status_code for answer in answers[:2]] == [200, 400]
+    if kind == "json":
+        (shown,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+        first, second = json.loads(shown)["resourceSpans"]
+        assert (first["n"], second["n"]) == (1, 2)
+        told = [values(each["resource"]["attributes"]) for each in (first, second)]
+    else:
+        told = [{each.key: each.value.string_value for each in found.attributes} for found in backend.resources]
+        assert [span.name for span in backend.spans] == ["one", "two"]
+        assert len(backend.resources[0].attributes) == len(told[0])  # none is there twice
+    assert [each["faas.name"] for each in told] == ["orders", "orders"]
+    assert [each["cloud.region"] for each in told] == ["eu-west-1", "eu-west-1"]
+    assert [each["service.name"] for each in told] == ["mine", "orders"]
+    assert [each.get("own") for each in told] == ["mine", None]
 
 
 JSON = {"Content-Type": "application/json"}

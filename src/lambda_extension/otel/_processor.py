@@ -72,6 +72,8 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         log_exporter: The same for log records.
         metric_exporter: The same for metrics.
         receive: Port on localhost at which the function's own OTLP is taken in and passed on; None takes none in.
+        receive_resource: Whether what is passed on gets those attributes of this extension's resource that it lacks,
+            such as `faas.name`; else it is passed on as it came.
         environment: The environment's variables that Lambda sets; by default those of this process.
         variables: All environment variables; by default those of this process.
 
@@ -105,6 +107,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         log_exporter: Callable[[], Any] | None = None,
         metric_exporter: Callable[[], Any] | None = None,
         receive: int | None = None,
+        receive_resource: bool = False,
         environment: Environment | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
@@ -158,6 +161,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         }
         self._hooks: dict[str, Any] = {"span_hook": span_hook, "metric_hook": metric_hook}
         self._port = receive
+        self._receive_resource = receive_resource
         self._passed_on: dict[tuple[str, str], Delivery] = {}
         self._conversion: Conversion
         self._registration: Registration
@@ -297,8 +301,9 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             return self._passed_on[key]
 
         server: ServerName = "direct" if importlib.util.find_spec("httptools") is not None else "hypercorn"
+        app = FunctionTelemetry(passed_on, self._resource if self._receive_resource else None)
         try:
-            await tasks.start(functools.partial(serve, FunctionTelemetry(passed_on), port=port, server=server))
+            await tasks.start(functools.partial(serve, app, port=port, server=server))
         except OSError as error:
             logger.warning("the function's own OTLP is not taken in: port %d cannot be used: %s", port, error)
 

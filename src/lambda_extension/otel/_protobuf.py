@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from lambda_extension.otel._model import (
@@ -20,6 +20,7 @@ from lambda_extension.otel._model import (
 )
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_SIZES: Final = {_FIXED64: 8, _FIXED32: 4}
 
 
 def encode_item(item: OTLPSpan | OTLPLogRecord | OTLPMetric) -> bytes:
@@ -51,6 +52,30 @@ def rejected(answer: bytes) -> int:
     return found if isinstance(found, int) and found < 1 << 63 else 0
 
 
+def add_resource(request: bytes, values: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return a request of any signal whose resources have these attributes too, where they have none of that name.
+
+    A message that comes twice is merged by whoever reads it: what is added is a resource of its own behind the first.
+
+    Raises:
+        ValueError: It is no such request.
+    """
+    out = []
+    try:
+        for number, about in _fields(request):
+            if number != 1 or not isinstance(about, bytes):
+                continue
+            resources = (found for each, found in _fields(about) if each == 1 and isinstance(found, bytes))
+            pairs = (pair for found in resources for each, pair in _fields(found) if each == 1)
+            known = {_first_field(pair) for pair in pairs if isinstance(pair, bytes)}
+            more = encode_attributes(1, (item for item in values if item["key"].encode() not in known))
+            out.append(_message(1, about + nested(1, more)))
+    except IndexError:
+        msg = "the request is cut off"
+        raise ValueError(msg) from None
+    return b"".join(out)
+
+
 def _first_field(message: bytes) -> bytes | int:
     """Return the field with the number 1; 0 where there is none.
 
@@ -58,22 +83,31 @@ def _first_field(message: bytes) -> bytes | int:
         IndexError: The message is cut off.
         ValueError: It has a field of a kind that is not known here.
     """
-    found: bytes | int = 0
+    return next((value for number, value in _fields(message) if number == 1), 0)
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
+    """Give the number and the content of each field.
+
+    Raises:
+        IndexError: The message is cut off.
+        ValueError: It has a field of a kind that is not known here.
+    """
     at = 0
     while at < len(message):
         key, at = _read_varint(message, at)
         value: bytes | int
         if key & 7 == _VARINT:
             value, at = _read_varint(message, at)
-        elif key & 7 == _BYTES:
-            size, at = _read_varint(message, at)
-            value, at = message[at : at + size], at + size
         else:
-            msg = f"wire type {key & 7}"
-            raise ValueError(msg)
-        if key >> 3 == 1:
-            found = value
-    return found
+            size, at = _read_varint(message, at) if key & 7 == _BYTES else (_SIZES.get(key & 7, -1), at)
+            if size < 0:
+                msg = f"wire type {key & 7}"
+                raise ValueError(msg)
+            value, at = message[at : at + size], at + size
+        if at > len(message):
+            raise IndexError
+        yield key >> 3, value
 
 
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:

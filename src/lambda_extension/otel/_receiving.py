@@ -12,7 +12,9 @@ import attrs
 import msgspec
 
 from lambda_extension.delivery import Compression, Delivery
-from lambda_extension.otel._encoders import JSON, PROTOBUF
+from lambda_extension.otel._encoders import JSON, PROTOBUF, Resource
+from lambda_extension.otel._protobuf import add_resource
+from lambda_extension.otel._values import KeyValue, attributes
 from lambda_extension.serving._asgi import Receive, Scope, Send
 
 logger = logging.getLogger("lambda_extension.otel")
@@ -59,14 +61,19 @@ class FunctionTelemetry:
 
     Args:
         deliveries: Gives the delivery for a signal and a content type; None where it is not passed on.
+        resource: Whose attributes are added to the resources of requests, where they have none of that name; None
+            passes requests on as they came.
 
     Attributes:
         refused: How many requests were refused, by status.
     """
 
-    def __init__(self, deliveries: Callable[[str, str], Awaitable[Delivery | None]]) -> None:
+    def __init__(
+        self, deliveries: Callable[[str, str], Awaitable[Delivery | None]], resource: Resource | None = None
+    ) -> None:
         self.refused: Counter[int] = Counter()
         self._deliveries = deliveries
+        self._resource = resource
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take one request: answered once it waits for the backend, or refused with the reason."""
@@ -95,7 +102,7 @@ class FunctionTelemetry:
         if len(body) > MOST_BODY_BYTES:
             return 413, f"the body is longer than {MOST_BODY_BYTES} bytes"
         try:
-            request = _unpacked(signal, content_type, headers.get("content-encoding", ""), body)
+            request = _unpacked(signal, content_type, headers.get("content-encoding", ""), body, self._resource)
         except ValueError as error:
             return 400, str(error)
         delivery = await self._deliveries(signal, content_type)
@@ -110,7 +117,7 @@ class FunctionTelemetry:
         return 200, ""
 
 
-def _unpacked(signal: str, content_type: str, encoding: str, body: bytes) -> bytes:
+def _unpacked(signal: str, content_type: str, encoding: str, body: bytes, resource: Resource | None) -> bytes:
     """Unpack a body, within a limit, and check what can be.
 
     Returns:
@@ -132,16 +139,29 @@ def _unpacked(signal: str, content_type: str, encoding: str, body: bytes) -> byt
     elif encoding.lower() not in {"", "identity"}:
         msg = f"content encoding {encoding!r} is not supported: it is gzip or none"
         raise ValueError(msg)
+    more = [] if resource is None else attributes(resource.values)
     if content_type == PROTOBUF:
-        return body
+        return add_resource(body, more) if more else body
     name = _ARRAYS[signal]
     try:
         found = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get(name)
         items = [] if found is None else msgspec.json.decode(found, type=list[msgspec.Raw])
+        if more:
+            items = [_with_resource(item, more) for item in items]
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         msg = f"the body is no OTLP/JSON: {type(error).__name__}"
         raise ValueError(msg) from error
     return b",".join(bytes(item) for item in items)
+
+
+def _with_resource(item: msgspec.Raw, more: Sequence[KeyValue]) -> msgspec.Raw:
+    """Add attributes to the resource of what stands in a JSON request's array."""
+    whole = msgspec.json.decode(item, type=dict[str, msgspec.Raw])
+    about = msgspec.json.decode(whole.get("resource", b"{}"), type=dict[str, Any])
+    has = about.get("attributes") or []
+    known = {pair.get("key") for pair in msgspec.convert(has, list[dict[str, Any]])}
+    about["attributes"] = [*has, *(pair for pair in more if pair["key"] not in known)]
+    return msgspec.Raw(msgspec.json.encode({**whole, "resource": about}))
 
 
 async def _read(receive: Receive) -> bytes | None:
