@@ -23,6 +23,7 @@ nox.options.sessions = [
     "browser",
     "backends",
     "audit",
+    "tests_lowest",
     "soak_minute",
     "tests",
     "coverage",
@@ -32,6 +33,21 @@ PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 PROJECT = nox.project.load_toml("pyproject.toml")
 EXTRAS = ".[trio,uvloop]"
 EVERYTHING = f".[{','.join(PROJECT['project']['optional-dependencies'])}]"
+# Tests of what calls a dependency: each is there with its servers, clients, formats and commands.
+LEANING = [
+    "tests/api",
+    "tests/cli/test_command_in_terminal.py",
+    "tests/delivery/backends/test_formats.py",
+    "tests/delivery/test_connecting.py",
+    "tests/delivery/test_http_sink.py",
+    "tests/delivery/test_proxies.py",
+    "tests/logs",
+    "tests/otel/test_processor.py",
+    "tests/serving/test_serve.py",
+    "tests/serving/test_servers.py",
+    "tests/session/test_session.py",
+    "tests/telemetry/test_receiver.py",
+]
 LICENSES = "MIT;BSD;Apache;MPL;PSF"
 CI_BENCH = ["--quick", "--only", "startup,growth", "--contestants", "floor,asyncio,trio"]
 
@@ -88,9 +104,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[0], venv_backend="uv")
 def tests_lowest(session: nox.Session) -> None:
-    """Run the tests on the oldest direct dependencies that pyproject.toml allows."""
+    """Run the tests that lean on dependencies on the oldest direct ones that are allowed; `-- tests` for all."""
     session.install("--resolution", "lowest-direct", "-e", EVERYTHING, *groups("tests"))
-    session.run("pytest", "-q", "-n", "4", "-m", "not emulator and not browser and not backends", *session.posargs)
+    session.run(
+        "pytest", "-q", "-n", "4", "-m", "not emulator and not browser and not backends", *(session.posargs or LEANING)
+    )
 
 
 @nox.session
