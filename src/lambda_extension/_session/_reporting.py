@@ -56,6 +56,7 @@ class Reporter:
         self, error: BaseException, *, past_init: bool, deadline: float | None, error_type: str | None = None
     ) -> None:
         """Report an error: shielded, since it may be a cancellation that ends the extension."""
+        # Counted from now and not from the error: the user's hook came first, and has taken its share.
         until = report_until(deadline)
         limit = until - anyio.current_time()
         with shielded(until) as scope:

@@ -91,6 +91,7 @@ class Lane:
                 await self._send.send((batch, done))
             self._crowded = False
             return
+        # The time was over before it took the batch. Until it takes one again, nobody waits for it at all.
         if not self._crowded:
             self._crowded = True
             logger.warning("%s takes in nothing: what comes for it is dropped until it does", self.name)
@@ -152,6 +153,7 @@ class Lane:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._loop.tick, name="lambda_extension flush timer")
             seen = await ends.wait(request_id, min(until, latest))
+            # The timer alone: a flush that it has begun goes on in the loop, and is counted there.
             tasks.cancel_scope.cancel()
         return seen
 

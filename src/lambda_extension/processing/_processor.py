@@ -304,6 +304,7 @@ class _Run:
         phases = phases_of(session)
         # What is still in the stream then stays there, and the session says how much it was.
         self._distributing.deadline = phases.drain
+        # All before any is waited for: each then sends while the platform's last telemetry is still on its way.
         for lane in self._lanes:
             lane.flush_early()
         await side_by_side([functools.partial(lane.finish, phases) for lane in self._lanes])

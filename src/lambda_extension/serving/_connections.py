@@ -50,9 +50,11 @@ async def accept_connections(
         faults: Where is noted that no connection could be accepted.
         accepting: The scope of accepting alone.
     """
+    # Two groups: what the server does beside the connections, such as time-outs, goes on until the last has ended.
     async with anyio.create_task_group() as background:
         background.start_soon(server.run, name="lambda_extension server")
         async with anyio.create_task_group() as connections:
+            # Closed before the connections end: who comes from then on is refused, and does not wait for nobody.
             with sock, accepting:
                 sock.setblocking(False)
                 while True:
@@ -63,6 +65,7 @@ async def accept_connections(
                         accepted.close()
                         raise
                     connections.start_soon(server.serve_connection, accepted, name="lambda_extension connection")
+            # Only now is it known that no further connection begins, which nobody would then end.
             await server.end()
         background.cancel_scope.cancel()
 

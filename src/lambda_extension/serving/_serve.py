@@ -68,6 +68,7 @@ async def serve(
                         graceful_timeout=REQUESTS_END,
                     )
             finally:
+                # After the last request, which may still use what the app closes at its end. The group waits for it.
                 lifespan.end(LIFESPAN_END)
     if lifespan.failure is not None:
         raise lifespan.failure
@@ -108,6 +109,8 @@ async def serve_app(
         try:
             await shutdown_trigger()
         finally:
+            # A cancellation from outside does not get past the shield: here it becomes the same as the trigger. The
+            # limit comes first, so that it holds for whatever the end of accepting sets off.
             serving.deadline = anyio.current_time() + graceful_timeout
             accepting.cancel()
 
@@ -118,6 +121,7 @@ async def serve_app(
                 connections = await _build(server, app, faults)
                 task_status.started()
                 await accept_connections(sock, connections, faults, accepting)
+            # The server may have failed, or ended, without being asked to: then the trigger is waited for no longer.
             watchers.cancel_scope.cancel()
     faults.sum_up()
     if serving.cancelled_caught:

@@ -70,6 +70,7 @@ class TelemetryReceiver:
 
     def abort(self) -> None:
         """End all requests in flight now: they are answered 503, so that nothing counts as acknowledged."""
+        # Each ends in its own task, later: nothing leaves the set while it is gone through.
         for scope in self._requests:
             scope.cancel()
 
@@ -158,6 +159,7 @@ class TelemetryReceiver:
         return 400, str(error).encode("utf-8", "replace")
 
     async def _deliver(self, batch: Batch, identity: tuple[str, int, int] | None) -> tuple[int, bytes]:
+        # Compared in turn: a batch may come again while it still waits for room, since the platform gave up waiting.
         async with self._one_at_a_time:
             if identity is not None and self._last == identity:
                 self.counters.repeated_batches += 1
@@ -167,6 +169,7 @@ class TelemetryReceiver:
             except (anyio.ClosedResourceError, anyio.BrokenResourceError):
                 self.counters.rejected_batches += 1
                 return 503, b"the extension takes no more telemetry"
+            # Not before: what was not put into the stream, since it closed or at an abort, must be taken the next time.
             self._last = identity
             self.count(batch)
             # Last, so that who wakes sees the counts; the new event first, so that who waits again waits for another.

@@ -124,6 +124,8 @@ class Listener:
         await self.stop()
 
     async def _wait_last_batch(self) -> None:
+        # Without a request under way there is no report to wait for, and silence is all that can tell of the end. With
+        # one, its report may come with the next batch, or never: silence ends the wait in either case.
         reports_due = bool(self._receiver.open_requests)
         while not reports_due or self._receiver.open_requests:
             with anyio.move_on_after(self._quiet) as silence:
@@ -137,9 +139,11 @@ class Listener:
         try:
             with anyio.move_on_after(REQUESTS_END):
                 await self._stopped.wait()
+            # Those that are left wait for room in the stream, and whoever should make it may wait for us.
             self._receiver.abort()
             await self._stopped.wait()
         finally:
+            # Last: a request that is answered meanwhile has been put into the stream, and the reader gets it first.
             self._send.close()
 
     def close(self) -> None:

@@ -72,6 +72,7 @@ class Platform:
         """End an environment of Managed Instances at its first fatal error; there is no reset."""
         await sandbox.until(lambda: sandbox.closing)
         async with self.busy:
+            # While others were busy, it may have been shut down, and another one taken its place.
             if sandbox.fatal is not None and self.sandbox is sandbox:
                 await self._discard("failure")
 
@@ -302,6 +303,7 @@ class Platform:
         if sandbox is None or self.settings.managed or not (self.settings.freeze or force):
             return
         await anyio.sleep(self.settings.freeze_grace)
+        # Telemetry first: a batch that is posted to a process that has been stopped would wait for its time-out.
         self.frozen = True
         self.record.add("freeze", "platform", "freeze")
         sandbox.telemetry.freeze()
