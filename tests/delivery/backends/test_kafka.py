@@ -14,10 +14,12 @@ import pytest
 from kafka_broker import Broker
 from records_for_backends import HOSTILE, KEPT, REQUEST_ID, hostile, log, payload_of
 
+from extension_runs import run_script
 from lambda_extension import Registration, ShutdownReason
 from lambda_extension.delivery import Batching, Delivery, Retry, SinkError
 from lambda_extension.delivery.sinks import KafkaSink
 from lambda_extension.delivery.sinks._kafka import meaning_of
+from lambda_extension.simulator import ScriptedFunction
 from lambda_extension.telemetry import FunctionLog
 
 pytestmark = pytest.mark.timeout(400)  # where the broker has to be fetched first
@@ -170,3 +172,16 @@ def test_what_errors_mean(names: dict[int, str], meaning: tuple[bool, bool, tupl
     error = meaning_of(names, 2)
     assert isinstance(error, SinkError)
     assert (error.retryable, error.keep, error.refused) == meaning
+
+
+async def test_the_example_as_an_extension_delivers_each_line_once(
+    broker: Broker, topic: str, anyio_backend: Any
+) -> None:
+    example = Path(__file__).parents[3] / "examples/sinks/to_kafka.py"
+    environment = {"KAFKA_SERVERS": broker.servers, "KAFKA_TOPIC": topic}
+    turns = [ScriptedFunction(log_lines=[f"order {turn} accepted"]) for turn in range(3)]
+    function = ScriptedFunction(log_lines=turns[0].log_lines, then=turns[1:])
+    await run_script(example, anyio_backend, function, environment=environment)
+    records = [json.loads(message.value() or b"") for message in await anyio.to_thread.run_sync(broker.stored, topic)]
+    lines = [record["body"] for record in records if record["source"] == "function"]
+    assert lines == [f"order {turn} accepted" for turn in range(3)]
