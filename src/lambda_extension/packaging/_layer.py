@@ -153,6 +153,11 @@ def build(plan: Plan, root: Path, scratch: Path) -> Layer:
     file = root / "extensions" / plan.name
     file.parent.mkdir(exist_ok=True)
     registration = _registration(plan, entry, file, python)
+    if "SHUTDOWN" not in registration.events:
+        notices.append(
+            "it does not register for SHUTDOWN, so that Lambda kills it as soon as the environment ends, and what it "
+            "still holds is lost: ask for SHUTDOWN too"
+        )
     file.write_bytes(entry.text(registration if plan.early else None))
     file.chmod(0o755)
     settle_modes(root)

@@ -15,6 +15,7 @@ from lambda_extension.simulator import Entry, ExtensionSpec, Simulator
 
 _IMPORT: Final = re.compile(r"import time: +\d+ \| +\d+ \| *(?P<module>[A-Za-z_][\w.]*)$")
 _MOST_LINES: Final = 10
+EMPTY_TMP: Final = "On Lambda, as here, /tmp is empty at first: put what is needed there into the layer, or make it"
 
 
 @attrs.frozen(kw_only=True)
@@ -65,7 +66,8 @@ async def _run(argv: list[str], name: str, environment: Mapping[str, str]) -> li
     if result.status != "success":
         said = [str(entry.detail["text"]) for entry in entries if entry.kind == "output"]
         lines = "".join(f"\n    {line}" for line in said[-_MOST_LINES:])
-        msg = f"the layer was made, and fails when it is tried ({result.error_type}):{lines}"
+        hint = f"\n{EMPTY_TMP}" if "/tmp/" in lines else ""  # noqa: S108 - it is Lambda's
+        msg = f"the layer was made, and fails when it is tried ({result.error_type}):{lines}{hint}"
         raise PackagingError(msg)
     return entries
 

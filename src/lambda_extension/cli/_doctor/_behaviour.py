@@ -10,6 +10,7 @@ from typing import Final
 from lambda_extension.cli._doctor._check import Check, Verdict
 from lambda_extension.cli._doctor._layer import homes_of_packages, where_is
 from lambda_extension.cli._doctor._observe import Life, Observation
+from lambda_extension.packaging._trial import EMPTY_TMP
 from lambda_extension.simulator._watching._record import Level
 
 __all__ = ["check_calm", "check_rough", "check_rules"]
@@ -28,6 +29,9 @@ def check_calm(name: str, run: Observation, root: Path | None) -> Iterator[Check
     if root is not None:
         yield _packages(name, life, root)
     yield _starts(name, life, run)
+    if life.twice:
+        reason = f"{name} was registered twice, and the second call refused: each file of extensions/ registers under"
+        yield Check("registers once", "fail", f"{reason} its own name, once", name)
     if life.init_ms is None:
         return
     yield _registers(name, life)
@@ -79,7 +83,8 @@ def _starts(name: str, life: Life, run: Observation) -> Check:
     why = " ".join(f"{finding.message} {finding.fix}" for finding in findings) or "Init failed."
     said = [line for line in life.said if not _RULING.fullmatch(line)][-1:]
     last = f"Its last line was: {said[0]}" if said else "It printed nothing: let it say what it does (sh -x, a print)."
-    return Check(check, "fail", f"{why} It exited with {life.exit_code}. {last}", name)
+    hint = f". {EMPTY_TMP}" if "/tmp/" in last else ""  # noqa: S108 - it is Lambda's
+    return Check(check, "fail", f"{why} It exited with {life.exit_code}. {last}{hint}", name)
 
 
 def _registers(name: str, life: Life) -> Check:
@@ -87,7 +92,7 @@ def _registers(name: str, life: Life) -> Check:
     if "SHUTDOWN" in events:
         return Check("registers for SHUTDOWN", "pass", f"for {', '.join(events)}", name)
     reason = "it does not: Lambda kills it as soon as the environment ends, and what it still holds is lost"
-    return Check("registers for SHUTDOWN", "warn", reason, name)
+    return Check("registers for SHUTDOWN", "warn", f"{reason}; register for SHUTDOWN too", name)
 
 
 def _imports(name: str, life: Life) -> Check:

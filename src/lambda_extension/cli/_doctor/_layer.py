@@ -21,6 +21,8 @@ __all__ = ["check_layer", "homes_of_packages", "where_is"]
 _MOST_UNZIPPED: Final = 250 * 1024 * 1024
 _MOST_UPLOADED: Final = 50 * 1024 * 1024
 _MB: Final = 1024 * 1024
+# Compiling less than that takes milliseconds.
+_MUCH_SOURCE: Final = 64 * 1024
 # What nobody writes an extension in, and what build tools and desktops leave behind.
 _NO_EXTENSION: Final = {".cfg", ".ini", ".json", ".md", ".pyc", ".rst", ".so", ".toml", ".txt", ".yaml", ".yml"}
 _ALIASES: Final = {"aarch64": "arm64", "amd64": "x86_64"}
@@ -37,6 +39,7 @@ def check_layer(layer: Path, root: Path) -> Iterator[Check]:
     compiled = compiled_in(root)
     yield _architecture(compiled)
     yield _python(compiled, root)
+    yield _bytecode(compiled, root)
 
 
 # -- where things lie
@@ -162,6 +165,27 @@ def _python(compiled: Compiled, root: Path) -> Check:
         reason = f"{example} is for {version}, and this is {here}: right where the function's runtime is {version}"
         return Check(name, "warn", reason)
     return Check(name, "pass", f"{version}; the function's runtime must be the same")
+
+
+def _bytecode(compiled: Compiled, root: Path) -> Check:
+    """Look for sources that every start compiles anew, since /opt cannot be written to."""
+    name = "bytecode"
+    named = {found for path in extension_files(root) if (found := named_python(path)) is not None}
+    here = f"{sys.version_info.major}.{sys.version_info.minor}"
+    version = min(named | set(compiled.pythons), default=here)
+    lacking: list[Path] = []
+    others: set[str] = set()
+    for path in root.rglob("*.py"):
+        tags = {found.suffixes[-2] for found in (path.parent / "__pycache__").glob(f"{path.stem}.cpython-*.pyc")}
+        if f".cpython-{version.replace('.', '')}" not in tags:
+            lacking.append(path)
+            others |= {f"{tag[9]}.{tag[10:]}" for tag in tags}
+    if sum(path.stat().st_size for path in lacking) < _MUCH_SOURCE:
+        return Check(name, "pass", f"next to nothing is to be compiled at each start by Python {version}")
+    instead = f", but some of {', '.join(sorted(others))}" if others else ""
+    reason = f"{len(lacking)} modules have none of Python {version}{instead}, so that each cold start compiles them"
+    how = f"python{version} -m compileall -q --invalidation-mode unchecked-hash FOLDER"
+    return Check(name, "warn", f"{reason}, since /opt cannot be written to: run {how} before it is zipped")
 
 
 # -- packages

@@ -8,6 +8,7 @@ import tempfile
 import venv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +43,7 @@ class Life:
         imports: Lines of `-X importtime`.
         early: Lines that it wrote before it was shut down.
         late: Lines that it wrote afterwards.
+        twice: Whether its name was registered again, by whomever.
     """
 
     init_ms: float | None = None
@@ -50,6 +52,7 @@ class Life:
     early: list[str] = attrs.field(factory=list)
     late: list[str] = attrs.field(factory=list)
     exit_code: int | None = None
+    twice: bool = False
     _started: float = 0.0
     _ending: bool = False
 
@@ -69,6 +72,8 @@ class Life:
                 self.exit_code = entry.detail["code"]
             case ("state", "Registered"):
                 self.events = list(entry.detail["events"])
+            case ("call", what) if what.endswith("/register") and self.events is not None:
+                self.twice = entry.detail["status"] == HTTPStatus.FORBIDDEN
             case ("state", "Ready") if self.init_ms is None:
                 self.init_ms = (entry.time - self._started) * 1000
             case ("output", _):
