@@ -18,6 +18,7 @@ nox.options.sessions = [
     "pyright",
     "docs",
     "package",
+    "deployment",
     "bench",
     "emulator",
     "browser",
@@ -202,6 +203,20 @@ def package(session: nox.Session) -> None:
     # As somebody types it: without nox's own environment being active.
     command = [str(empty / "bin" / "lambda-extension"), "simulate", "examples/stream.py"]
     session.run("env", "-u", "VIRTUAL_ENV", *command, external=True)
+
+
+@nox.session
+def deployment(session: nox.Session) -> None:
+    """Check what deploys a layer by the tools that read it, and what `init` writes; all of them are required in CI."""
+    session.install("-e", EXTRAS, *groups("typing", "lint", "deployment"))
+    env = {"DEPLOYMENT_REQUIRED": "1"} if os.environ.get("CI") else {}
+    if shutil.which("npm"):
+        tools = Path(session.create_tmp()).absolute()
+        command = ["npm", "install", "--prefix", str(tools), "--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
+        session.run(*command, "osls@4", external=True)
+        env["SERVERLESS_BINARY"] = str(tools / "node_modules" / ".bin" / "osls")
+    tests = ["tests/deployment", "tests/cli/test_init_command.py::test_a_new_project_is_clean_to_ruff_and_mypy"]
+    session.run("pytest", "-q", "-n", "2", *tests, env=env)
 
 
 @nox.session
