@@ -60,8 +60,15 @@ def run(*command: str, cwd: Path, **variables: str) -> str:
     return done.stdout
 
 
-def lint(*templates: Path) -> None:
-    command = (sys.executable, "-c", "from cfnlint.runner import main; main()", "--regions", "us-east-1", "--")
+def lint(*templates: Path, ignored: str = "") -> None:
+    command: tuple[str, ...] = (
+        sys.executable,
+        "-c",
+        "from cfnlint.runner import main; main()",
+        "--regions",
+        "us-east-1",
+    )
+    command += ("--ignore-checks", ignored, "--") if ignored else ("--",)
     run(*command, *map(str, templates), cwd=templates[0].parent)
 
 
@@ -112,7 +119,7 @@ def test_cdk_makes_a_template(project: Path) -> None:
     context = json.dumps({"organization": "o-a1b2c3d4e5"})
     run(sys.executable, *command.split()[1:], cwd=project, CDK_OUTDIR=str(project / "out"), CDK_CONTEXT_JSON=context)
     made_template = project / "out" / "my-extension.template.json"
-    lint(made_template)
+    lint(made_template, ignored="W3005")  # CDK writes dependencies that are there already
     template = json.loads(made_template.read_text())
     check_grants(template)
     kinds = [resource["Type"] for resource in template["Resources"].values()]
