@@ -208,7 +208,7 @@ async def test_otlp_has_every_line_once(server: VictoriaLogs, compression: Any) 
     )
     lines = [
         FunctionLog(time=time_of(n), record={"level": "WARN", "message": body, "marker": marker, "name": name})
-        for n, (name, body) in enumerate(KEPT.items())
+        for n, (name, body) in enumerate(HOSTILE.items())
     ]
     await processor.init(registration)
     await processor.process([PlatformStart(time=time_of(0), record=StartRecord(request_id=REQUEST_ID)), *lines])
