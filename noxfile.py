@@ -254,9 +254,11 @@ def browser(session: nox.Session) -> None:
 
 @nox.session
 def backends(session: nox.Session) -> None:
-    """Export to OpenTelemetry's own collector, which Go builds for the first time; required in CI, else skipped."""
+    """Export to OpenTelemetry's own collector, built by Go, and to Kafka, by Maven; required in CI, else skipped."""
     session.install("-e", EXTRAS, *groups("tests"))
     session.run("pytest", "-n", "4", "-m", "backends", "tests/otel", *session.posargs)
+    # With one Kafka, of one process; nothing else covers its sink.
+    session.run("coverage", "run", "-m", "pytest", "-m", "backends", "tests/delivery/backends")
     # A loaded machine is no measure of what is in time: `python -m benchmarks.otlp_ends` is, with nothing beside it.
     session.run("python", "-m", "benchmarks.otlp_ends", "--ends", "24", "--limit", "4")
     sequences = {"OTEL_SEQUENCES": "10000"}

