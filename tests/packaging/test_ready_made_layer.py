@@ -204,6 +204,7 @@ def test_it_is_packaged_by_one_command(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("notes", "ship"):
         assert f"Tried in the simulator on this machine: {name} registered" in output
     assert "both.zip: ship for Python" in output
+    assert "it imports trio" not in output  # httpcore only tries to
     locked = Path("both.lock").read_text().splitlines()
     assert locked == sorted(set(locked))
     assert any(line.startswith("tenacity==") for line in locked)

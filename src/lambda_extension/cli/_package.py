@@ -167,5 +167,6 @@ async def _try(root: Path, plan: Plan, layer: Layer, interpreter: str, terminal:
     if unused:
         names = ", ".join(f"{size.name} ({_kb(size.unzipped)})" for size in unused)
         terminal.paragraph(("note:", "dim"), (f"never imported in that run: {names}", ""))
-    if {"trio", "asyncio"} <= trial.imported:
+    # What is tried to be imported counts as imported, be it there or not.
+    if {"trio", "asyncio"} <= trial.imported and any("trio" in size.modules for size in layer.sizes):
         terminal.paragraph(("warning:", "yellow"), ("it imports trio and asyncio both, and pays for one in vain", ""))
