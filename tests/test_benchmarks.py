@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are not part of the distribution")
 
-from benchmarks import __main__ as command, cold_start, contestants, corpus, goals, measure, report, svg
+from benchmarks import __main__ as command, cold_start, contestants, corpus, goals, measure, packaged, report, svg
 from benchmarks.contestants import Contestant
 from benchmarks.quota import NoQuotaError
 
@@ -162,3 +162,10 @@ def test_the_page_has_a_place_for_every_table_in_its_text() -> None:
     page = (report.DOCS / "benchmarks.md").read_text()
     for name in ("figures", "dependencies", "server", "batch"):
         assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1
+
+
+def test_the_table_of_packaged_starts_compares_with_the_bare_interpreter() -> None:
+    figures = {"register_ms": [30.0, 10.0, 20.0], "next_ms": [90.0], "startup_cpu_ms": [55.5]}
+    lines = packaged.report({"bare": {"register_ms": [10.0]}, "ours": figures}).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[2:] == ["| bare | 10.0 |  |  | 1.00 |", "| ours | 20.0 | 90.0 | 55.5 | 2.00 |"]

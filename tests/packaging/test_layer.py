@@ -109,6 +109,28 @@ async def test_a_layer_runs_on_what_it_brings_alone(
     assert [entry.detail["code"] for entry in lambda_.record.find("process", "exit", who="notes")] == [0]
 
 
+async def test_a_function_keeps_its_own_packages_beside_a_layer_with_others(
+    layer: tuple[Path, Layer], tmp_path: Path
+) -> None:
+    names = ("anyio", "httpx", "msgspec")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("__version__ = 'the function\\'s own'\n")
+    (tmp_path / "app.py").write_text(
+        f"import {', '.join(names)}\n\n"
+        f"def handler(event, context):\n    return [module.__version__ for module in ({', '.join(names)})]\n"
+    )
+    root, _ = layer
+    environment = {"PYTHONPATH": str(tmp_path)}
+    async with Simulator([command(root)], "app:handler", environment=environment, opt=root, timeout=20) as lambda_:
+        result = await lambda_.invoke({})
+        await lambda_.shutdown()
+    assert result.payload == ["the function's own"] * 3
+    told = json.loads(str(lambda_.record.find("output", who="notes")[0].detail["text"]))
+    assert all("/notes/" in path for path in told["files"])
+    assert lambda_.record.findings == []
+
+
 async def test_a_variable_of_the_function_wins_over_the_layers_default(layer: tuple[Path, Layer]) -> None:
     root, _ = layer
     async with Simulator(extensions=[command(root)], environment={"GREETING": "from the function"}) as lambda_:
