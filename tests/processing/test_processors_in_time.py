@@ -142,6 +142,31 @@ async def test_a_slow_process_starves_neither_the_last_flush_nor_the_hook(caplog
     assert waiting == [16]
 
 
+async def test_what_is_left_is_stored_before_the_last_flush() -> None:
+    calls: list[tuple[str, float]] = []
+
+    class Storing(TelemetryProcessor):
+        async def flush(self) -> None:
+            calls.append(("flush", anyio.current_time()))
+            await anyio.sleep(HANG)
+
+        async def store_what_is_left(self) -> None:
+            calls.append(("store", anyio.current_time()))
+            await anyio.sleep(HANG)  # a disk that hangs costs the share of the last flush, and no more
+
+        async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
+            calls.append(("shutdown", anyio.current_time()))
+
+    async with running(Storing(), policy=END) as session:
+        session.send(lines(3))
+        await anyio.sleep(1.0)
+        phases = shutdown_phases(anyio.current_time() + 2.0)
+        session.shut_down()
+    assert [name for name, _ in calls] == ["flush", "store", "flush", "shutdown"]
+    assert calls[1][1] < phases.drain
+    assert calls[2][1] == pytest.approx(phases.flush)
+
+
 async def test_everything_hangs_and_everything_has_its_share(caplog: pytest.LogCaptureFixture) -> None:
     hanging = Timed(event_takes=HANG, flush_takes=HANG, shutdown_takes=HANG)
     async with running(hanging, policy=Continuous()) as session:

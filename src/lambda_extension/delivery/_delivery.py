@@ -201,6 +201,15 @@ class Delivery:
         """Count an invocation that was held for so long beyond its function's end."""
         self._accounts.count_hold(seconds)
 
+    async def store_what_is_left(self) -> None:
+        """Write to the spill store what is in memory alone, before the last flush; it stays in memory, to be sent.
+
+        `run_telemetry` calls it at a shutdown once nothing more comes: whatever the sink does then, and however little
+        of a processor there is, nothing is lost when the process is killed. Blocks on the file system.
+        """
+        self._intake.release(self._wall_clock())
+        await self._backlog.write_all()
+
     async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:  # noqa: ARG002
         """Store what is left, send it, even to a sink that was left alone, and close the sink; log one line of figures.
 

@@ -47,6 +47,7 @@ class Lane:
         self._background = hooks.get("background")
         self._record_invocation = hooks.get("record_invocation")
         self._record_overhead = hooks.get("record_overhead")
+        self._store = hooks.get("store_what_is_left")
         self._guard = Guard(name, degrade=degrade)
         self._wall_clock = wall_clock.get()
         self._schedule = policy.begin(self._wall_clock())
@@ -180,6 +181,9 @@ class Lane:
         if self._owed:
             logger.warning("%s was too slow: %d events were left over at the shutdown", self.name, self._owed)
         try:
+            if self._store is not None:
+                with anyio.CancelScope(deadline=phases.flush):
+                    await self._guard.call(self._store, what="store_what_is_left")
             if self._loop is not None:
                 # And not until the next failure: the flush that is cut off below, for the last one, may be one.
                 self._guard.leave_alone_no_more()

@@ -223,6 +223,10 @@ def checked_processors(processor: object) -> list[NamedHooks]:
         if getattr(one, "durable", False):
             # A `Delivery` that stores what it takes in: the platform is to be answered afterwards, not before.
             hooks["durable"] = True
+        store = getattr(one, "store_what_is_left", None)
+        if inspect.iscoroutinefunction(store):
+            # A `Delivery`, once nothing more comes: a last flush that hangs must not keep what it sends from the disk.
+            hooks["store_what_is_left"] = store
         if getattr(one, "account_id", None) is True:
             # An exporter that names the account in what it sends.
             hooks["account_id"] = True
