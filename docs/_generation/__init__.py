@@ -7,6 +7,7 @@
 | `<!-- generate: settings -->` | every settings class with its fields and defaults |
 | `<!-- generate: command -->` | the command line, from the command itself |
 | `<!-- generate: ship -->` | the variables of the ready-made extension |
+| `<!-- generate: budget -->` | the sums of the time budget |
 | `<!-- generate: errors -->` | the tree of errors |
 """
 
@@ -22,6 +23,15 @@ from _generation import _command, _events, _names, _plain, _settings, _ship, _sl
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
+
+def _budget() -> str:
+    """Return the sums of the time budget, as its module has them."""
+    from lambda_extension import _budget as module
+
+    _, _, sums = (module.__doc__ or "").partition("\n\n")
+    return f"```text\n{sums.strip()}\n```"
+
+
 GENERATORS = {
     "names": _names.names,
     "errors": _names.errors,
@@ -29,6 +39,7 @@ GENERATORS = {
     "settings": _settings.settings,
     "command": _command.command,
     "ship": _ship.ship,
+    "budget": _budget,
 }
 _ALIAS = re.compile(r"^(\w+): TypeAlias = ", re.MULTILINE)
 _LINE = re.compile(r"^<!-- generate: (\w+)(.*?) -->$", re.MULTILINE)

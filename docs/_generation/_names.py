@@ -220,7 +220,18 @@ def tidy_signature(
     """Leave an enumeration without a signature, and write aliases of types as their names."""
     if what == "class" and inspect.isclass(found) and issubclass(found, enum.Enum):
         return "", None
+    if what == "class" and attrs.has(found):
+        fields = attrs.fields_dict(found)
+        arguments = _DEFAULT.sub(lambda place: _default(fields[place[1]].default), arguments or "")
     return _named(arguments), _named(returns)
+
+
+# How the constructor that attrs writes gives its defaults.
+_DEFAULT = re.compile(r"attr_dict\['(\w+)'\]\.default")
+
+
+def _default(default: Any) -> str:
+    return repr(default.factory()) if isinstance(default, attrs.Factory) else repr(default)  # type: ignore[arg-type]
 
 
 def _named(text: str | None) -> str | None:

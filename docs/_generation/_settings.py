@@ -39,9 +39,11 @@ def _rows(found: type) -> list[str]:
     rows = []
     for name, parameter in inspect.signature(found).parameters.items():
         default = parameter.default
-        if name in fields and isinstance(fields[name].default, attrs.Factory):  # type: ignore[arg-type]
-            default = fields[name].default.factory()  # type: ignore[union-attr]
-        shown = "required" if default is parameter.empty else f"`{_shown(default)}`"
+        if name in fields:  # autodoc has put its own words in place of the defaults of the signature
+            default = fields[name].default
+            if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+                default = default.factory()  # type: ignore[union-attr]
+        shown = "required" if default in (parameter.empty, attrs.NOTHING) else f"`{_shown(default)}`"
         kind = tidy(parameter.annotation if isinstance(parameter.annotation, str) else str(parameter.annotation))
         rows.append(f"| `{name}` | `{kind.replace('|', chr(92) + '|')}` | {shown} | {meanings.get(name, '')} |")
     return rows

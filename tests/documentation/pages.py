@@ -165,11 +165,33 @@ def commands_of(block: Block) -> list[Command]:
 
 def matches(shown: str, printed: str) -> bool:
     """Compare what a page shows with what was printed: `…` is any text, a line that is `…` alone any lines."""
-    parts = []
-    for line in shown.strip().splitlines():
+    wanted, lines = _lines(shown), _lines(printed)
+    ends = {0}  # how many printed lines the shown ones so far may stand for
+    for line in wanted:
         if line.strip() == "…":
-            parts.append(r"(?:[^\n]*\n)*?")
+            ends = set(range(min(ends, default=len(lines) + 1), len(lines) + 1))
         else:
-            parts.append(r"[^\n]*?".join(map(re.escape, line.rstrip().split("…"))) + r"\n")
-    tidy = "".join(f"{line.rstrip()}\n" for line in printed.strip().splitlines())
-    return re.fullmatch("".join(parts), tidy) is not None
+            ends = {end + 1 for end in ends if end < len(lines) and _is_like(line, lines[end])}
+    return len(lines) in ends
+
+
+def _lines(text: str) -> list[str]:
+    """Return the lines without what nobody sees: spaces at their ends, and empty ones above and below."""
+    lines = [line.rstrip() for line in text.splitlines()]
+    full = [at for at, line in enumerate(lines) if line]
+    return lines[full[0] : full[-1] + 1] if full else []
+
+
+def _is_like(shown: str, line: str) -> bool:
+    first, *others = shown.split("…")
+    if not others:
+        return shown == line
+    if not line.startswith(first):
+        return False
+    at = len(first)
+    for part in others[:-1]:
+        at = line.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return len(line) - len(others[-1]) >= at and line.endswith(others[-1])

@@ -92,6 +92,10 @@ def test_a_block_that_shows_no_output_compares_none() -> None:
         ("a\n…\nz", "a\nz\n", True),
         ("a\n…\nz", "a\nb\n", False),
         ("a.c", "abc\n", False),
+        ("… of … ms", "1 of 2 ms\n", True),
+        ("… of … ms", "1 of 2 s\n", False),
+        ("ab…b", "ab\n", False),
+        ("…\nz\n…", "z\n", True),
     ],
 )
 def test_output_is_compared_as_it_is_shown(shown: str, printed: str, *, same: bool) -> None:

@@ -231,3 +231,27 @@ def test_links_of_the_files_beside_the_docs_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if not re.match(r"[a-z]+:", link)]
     assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_each_page_is_there_as_plain_markdown_and_in_the_list_of_them(site: Path) -> None:
+    listed = re.findall(r"\]\((\S+\.md)\)", (site / "llms.txt").read_text())
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    assert set(listed) == pages
+    assert len(listed) == len(pages)
+    for page in listed:
+        text = (site / page).read_text()
+        assert text.startswith("#"), page
+        assert "{eval-rst}" not in text, page
+        assert "<!--" not in text, page
+
+
+def test_the_plain_reference_says_what_a_name_is(site: Path) -> None:
+    text = (site / "reference" / "lambda-extension.md").read_text()
+    assert "**`open_telemetry(" in text
+    assert lambda_extension.open_telemetry.__doc__ is not None
+    assert lambda_extension.open_telemetry.__doc__.strip().splitlines()[0] in text
+
+
+def test_defaults_are_shown_as_values(site: Path) -> None:
+    assert "attr_dict" not in every_page(site)
+    assert "max_buffered_batches" in text_of(site / "reference" / "settings.html")

@@ -26,9 +26,11 @@ from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulato
 from script_backends import command_on
 
 # Blocks that cannot be run here, each with its reason in the page. Raise it only for what needs another machine.
-NOT_RUN = 10
+NOT_RUN = 12
 
 # The backend that the docs write of; here it is a server on loopback that takes everything.
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+TUTORIAL = "docs/tutorial"
 BACKEND = "https://logs.example.com"
 BLOCKS = {page.relative_to(ROOT).as_posix(): blocks_of(page) for page in PAGES}
 EXTENSIONS = {page: [block for block in blocks if block.kind == "extension"] for page, blocks in BLOCKS.items()}
@@ -121,7 +123,10 @@ def backend_of_commands() -> Iterator[str]:
 
 
 def steps() -> list[Any]:
-    return [pytest.param(blocks, id=page) for page, blocks in STEPS.items() if blocks]
+    """Give the steps of each page; the pages of the tutorial follow each other, as for whoever reads them."""
+    tutorial = [block for page, blocks in STEPS.items() if page.startswith(TUTORIAL) for block in blocks]
+    pages = {page: blocks for page, blocks in STEPS.items() if blocks and not page.startswith(TUTORIAL)}
+    return [pytest.param(blocks, id=page) for page, blocks in {TUTORIAL: tutorial, **pages}.items()]
 
 
 @pytest.mark.parametrize("blocks", steps())
@@ -132,13 +137,13 @@ def test_the_steps_of_a_page_do_what_it_shows(blocks: list[Block], tmp_path: Pat
     (folder / "examples").symlink_to(ROOT / "examples")
     with backend_of_commands() as url, closing(Shell(folder, tmp_path, url)) as shell:
         for block in blocks:
-            _follow(block, shell, folder, tmp_path)
+            _follow(block, shell, tmp_path)
 
 
-def _follow(block: Block, shell: Shell, folder: Path, scratch: Path) -> None:
+def _follow(block: Block, shell: Shell, scratch: Path) -> None:
     match block.kind:
         case "file":
-            file = folder / block.directives["file"]
+            file = shell.folder / block.directives["file"]
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(shell.as_typed(block.code))
         case "program":
@@ -147,7 +152,7 @@ def _follow(block: Block, shell: Shell, folder: Path, scratch: Path) -> None:
                 script.write_text(shell.as_typed(block.script))
                 shell.run(command_on(backend, script), block)
         case "pytest":
-            script = folder / f"test_line_{block.line}.py"
+            script = shell.folder / f"test_line_{block.line}.py"
             script.write_text(shell.as_typed(block.script))
             shell.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", script.name], block)
         case "pycon":
@@ -181,7 +186,8 @@ def _console(block: Block, shell: Shell) -> None:
 class Shell:
     """Runs what a page says; the folder and the variables that one command leaves are there for the next.
 
-    `lambda-extension serve` takes a port of its own instead of 8080, so that several pages may be run at once.
+    `lambda-extension serve` takes a port of its own instead of 8080, so that several pages may be run at once, and
+    `package` makes a layer for the Python that runs the tests instead of 3.13, so that it can be tried.
     """
 
     def __init__(self, folder: Path, scratch: Path, backend: str) -> None:
@@ -198,6 +204,12 @@ class Shell:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = str(free.getsockname()[1])
 
+    @property
+    def folder(self) -> Path:
+        """Where the last command has left off."""
+        left = self._scratch / "folder"
+        return Path(left.read_text().strip()) if left.exists() else self._folder
+
     def _remembering(self, text: str) -> list[str]:
         """Return what runs a command in bash where the one before it has left off."""
         around = f"""
@@ -211,12 +223,13 @@ class Shell:
         text = self.as_typed(text)
         own = f"lambda-extension serve --port {self._port} --api-port 0 "
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self._port}").replace("lambda-extension serve ", own)
+        text = text.replace("--python 3.13", f"--python {HERE}")
         return ["bash", "-c", textwrap.dedent(around), "bash", text]
 
     def _process(self, command: list[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command,
-            cwd=self._folder,
+            cwd=self.folder,
             env=self._variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tarfile
 import zipfile
@@ -61,3 +62,11 @@ def test_the_source_distribution_holds_what_is_tracked_in_its_folders() -> None:
     assert {name.partition("/")[0] for name in names} == AT_THE_TOP
     folders = {name for name in AT_THE_TOP if (ROOT / name).is_dir()}
     assert {name for name in names if name.partition("/")[0] in folders} == tracked(*sorted(folders))
+
+
+def test_what_a_package_index_shows_links_to_no_file_of_the_repository() -> None:
+    with zipfile.ZipFile(built("*.whl")) as archive:
+        (metadata,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        _, _, description = archive.read(metadata).decode().partition("\n\n")
+    assert description.startswith("# lambda-extension")
+    assert not re.findall(r"\]\((?!https?:)[^)]*\)|<!--", description)
