@@ -11,6 +11,7 @@ from _generation import type_aliases
 
 project = "lambda-extension"
 author = "The lambda-extension developers"
+copyright = f"2026, {author}"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "_generation"]
 html_theme = "furo"
 html_title = "lambda-extension"
@@ -27,7 +28,7 @@ autodoc_typehints_format = "short"
 autodoc_type_aliases = {name: name for name in type_aliases()}
 autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
-default_role = "py:obj"
+default_role = "linked"
 toc_object_entries = False
 napoleon_use_ivar = True
 nitpicky = True

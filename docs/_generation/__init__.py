@@ -67,6 +67,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", _names.keep_colons, priority=100)  # before napoleon
     app.connect("doctree-read", _names.say_attributes)
     app.connect("missing-reference", _names.resolve)
+    app.add_role("linked", _names.linked)
     app.set_translator("html", _slim.Translator)
     _plain.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

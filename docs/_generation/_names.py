@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 from docutils import nodes
 from sphinx.pycode import ModuleAnalyzer
+from sphinx.roles import XRefRole
 from sphinx.util.nodes import make_refnode
 
 from lambda_extension._lazy import _listed
@@ -222,7 +223,7 @@ def tidy_signature(
         return "", None
     if what == "class" and attrs.has(found):
         fields = attrs.fields_dict(found)
-        arguments = _DEFAULT.sub(lambda place: _default(fields[place[1]].default), arguments or "")
+        arguments = _DEFAULT.sub(lambda place: shown_default(fields[place[1]].default), arguments or "")
     return _named(arguments), _named(returns)
 
 
@@ -230,8 +231,11 @@ def tidy_signature(
 _DEFAULT = re.compile(r"attr_dict\['(\w+)'\]\.default")
 
 
-def _default(default: Any) -> str:
-    return repr(default.factory()) if isinstance(default, attrs.Factory) else repr(default)  # type: ignore[arg-type]
+def shown_default(default: Any) -> str:
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        default = default.factory()
+    # Members of enumerations are written as the text that may be passed in their place.
+    return re.sub(r"<\w+\.\w+: ('[^']*')>", r"\1", repr(default))
 
 
 def _named(text: str | None) -> str | None:
@@ -250,6 +254,17 @@ def say_attributes(_app: Any, doctree: nodes.document) -> None:
     for name in doctree.findall(nodes.field_name):
         if name.astext() == "Variables":
             name.children = [nodes.Text("Attributes")]
+
+
+def linked(
+    _: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = ()
+) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+    """Show what a docstring has in backticks as code, and link it where it is a public class or a name of the root."""
+    head = text.partition(".")[0]
+    public = head in _KNOWN and (head[0].isupper() or _KNOWN[head] == "lambda_extension")
+    if not public or not text.replace(".", "").isidentifier():
+        return [nodes.literal(rawtext, text)], []
+    return XRefRole()("py:obj", rawtext, text, lineno, inliner, options or {}, content)
 
 
 def resolve(app: Any, env: Any, node: Any, content: Any) -> Any:

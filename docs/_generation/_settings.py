@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from _generation._names import page_of, tidy
+from _generation._names import page_of, shown_default, tidy
 
 CLASSES = {
     "lambda_extension": ["TelemetrySubscription", "Buffering", "Destination", "LogsSubscription"],
@@ -41,10 +41,11 @@ def _rows(found: type) -> list[str]:
         default = parameter.default
         if name in fields:  # autodoc has put its own words in place of the defaults of the signature
             default = fields[name].default
-            if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-                default = default.factory()  # type: ignore[union-attr]
         shown = "required" if default in (parameter.empty, attrs.NOTHING) else f"`{_shown(default)}`"
-        kind = tidy(parameter.annotation if isinstance(parameter.annotation, str) else str(parameter.annotation))
+        kind = parameter.annotation
+        if kind is parameter.empty:  # a converter takes more
+            kind = fields[name].type
+        kind = tidy(kind if isinstance(kind, str) else str(kind))
         rows.append(f"| `{name}` | `{kind.replace('|', chr(92) + '|')}` | {shown} | {meanings.get(name, '')} |")
     return rows
 
@@ -52,7 +53,7 @@ def _rows(found: type) -> list[str]:
 def _shown(default: Any) -> str:
     if isinstance(default, int) and not isinstance(default, bool) and default >= 10_000:
         return f"{default:_}"
-    return repr(default).replace("|", "\\|")
+    return shown_default(default).replace("|", "\\|")
 
 
 def _meanings(doc: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from lambda_extension.telemetry import UnknownEvent
 from lambda_extension.telemetry._decoding import encode_event as encode_telemetry_event
 
 Compression: TypeAlias = Literal["gzip", "zstd"]
+"""How bodies are compressed."""
 
 
 class Encoder(Protocol):

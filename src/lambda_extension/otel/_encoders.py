@@ -14,7 +14,9 @@ from lambda_extension.otel import _protobuf
 from lambda_extension.otel._values import attributes
 
 Protocol: TypeAlias = Literal["http/json", "http/protobuf"]
+"""OTLP's protocols over HTTP."""
 Signal: TypeAlias = Literal["traces", "logs", "metrics"]
+"""What OTLP carries."""
 
 JSON: Final = "application/json"
 PROTOBUF: Final = "application/x-protobuf"

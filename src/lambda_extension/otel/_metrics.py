@@ -28,6 +28,7 @@ from lambda_extension.telemetry import (
 )
 
 Temporality: TypeAlias = Literal["delta", "cumulative"]
+"""What the points of a metric count from."""
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 _MIB: Final = 1024 * 1024

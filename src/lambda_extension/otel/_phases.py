@@ -28,7 +28,9 @@ from lambda_extension.telemetry import (
 )
 
 Sampled: TypeAlias = Literal["respect", "always"]
+"""Whether an invocation that X-Ray has not sampled has spans."""
 SpanEnd: TypeAlias = Literal["report", "runtime_done"]
+"""When an invocation's span ends."""
 
 _Init: TypeAlias = PlatformInitStart | PlatformInitRuntimeDone | PlatformInitReport
 _Restore: TypeAlias = PlatformRestoreStart | PlatformRestoreRuntimeDone | PlatformRestoreReport

@@ -31,6 +31,7 @@ from lambda_extension.telemetry import (
 )
 
 Record: TypeAlias = LogRecord | InvocationReport
+"""What a transform and an encoder are given."""
 
 _LIFECYCLE = frozenset({"platform.start", "platform.runtimeDone", "platform.report"})
 

@@ -13,6 +13,7 @@ from lambda_extension.records._times import unix_nanoseconds
 from lambda_extension.telemetry import TelemetryEvent, parse_time
 
 Source: TypeAlias = Literal["function", "extension", "platform", "report"]
+"""What a record comes from."""
 
 _encode = msgspec.json.Encoder().encode
 

@@ -12,6 +12,7 @@ from lambda_extension.records._times import unix_nanoseconds
 from lambda_extension.telemetry import ReportRecord, RuntimeDoneRecord, Status
 
 Outcome: TypeAlias = Literal["success", "error", "failure", "timeout", "out_of_memory", "unknown"]
+"""How an invocation ended."""
 
 _TIMED_OUT = frozenset({"Sandbox.Timedout", "Sandbox.Timeout", "Function.Timeout"})
 # The runtime was killed: by whom is told by the memory that it used.

@@ -224,3 +224,4 @@ KnownEvent: TypeAlias = (
     | ExtensionLog
 )
 TelemetryEvent: TypeAlias = KnownEvent | UnknownEvent
+"""Every event that a stream may give."""
