@@ -131,6 +131,22 @@ async def test_after_shutdown_only_an_exit_that_says_failure_is_told(code: int |
         assert len(told(platform)) == reports
 
 
+@pytest.mark.parametrize(("code", "reports"), [(0, 0), (3, 1)])
+async def test_an_exit_within_a_task_group_is_told_as_one(
+    code: int, reports: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with FakeLambda() as platform:
+        platform.shut_down()
+        with anyio.fail_after(5), pytest.raises(BaseExceptionGroup) as caught:
+            async with open_extension(**settings(platform)) as extension, anyio.create_task_group():
+                async for _ in extension:
+                    pytest.fail("there was no invocation")
+                sys.exit(code)
+        assert [each.code for each in caught.value.exceptions if isinstance(each, SystemExit)] == [code]
+        assert [kind for _, kind, _ in told(platform)] == ["Extension.SystemExit"] * reports
+        assert caplog.messages == ["the extension exits: 3"] * reports
+
+
 @pytest.mark.parametrize("past_init", [False, True])
 async def test_an_end_before_shutdown_is_told(past_init: bool, caplog: pytest.LogCaptureFixture) -> None:
     async with FakeLambda() as platform:

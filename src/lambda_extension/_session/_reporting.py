@@ -7,7 +7,7 @@ from typing import final
 
 import anyio
 
-from lambda_extension._api._client import ExtensionClient
+from lambda_extension._api._client import ExtensionClient, leaf_of
 from lambda_extension._budget import report_until, shielded
 
 logger = logging.getLogger("lambda_extension")
@@ -33,12 +33,12 @@ class Reporter:
             if deadline is None:
                 await self._report_end("was cancelled", "Extension.Cancelled", past_init=past_init)
             return
-        error = failed
-        if isinstance(error, SystemExit):
-            if deadline is not None and not error.code:
+        leaf = leaf_of(failed)  # an exit from within a task group is one too
+        if isinstance(leaf, SystemExit):
+            if deadline is not None and not leaf.code:
                 return
-            logger.error("the extension exits: %s", error.code)
-        await self.report(error, past_init=past_init, deadline=deadline)
+            logger.error("the extension exits: %s", leaf.code)
+        await self.report(failed, past_init=past_init, deadline=deadline)
 
     async def report_early_end(self, failure: Exception | None, *, past_init: bool) -> None:
         """Report that the user's block ended before SHUTDOWN, or the failure that made it end."""

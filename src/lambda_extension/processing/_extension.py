@@ -47,7 +47,7 @@ class Extension:
 
         Args:
             reason: Why; `EXTENSION_ERROR` when one of the other methods, or the platform, failed.
-            error: What failed. Lambda is told of it only afterwards.
+            error: What failed; None where a method exited by `sys.exit`. Lambda is told of it only afterwards.
         """
 
 
@@ -80,8 +80,8 @@ async def run(
             has another name.
         NotInLambdaError: No runtime API is known.
         RegistrationError: The platform refused the registration.
-        Exception: What a method raised, bare.
-        ExceptionGroup: What a method and then `shutdown` raised.
+        Exception: What a method raised, bare; an exit by `sys.exit` too.
+        BaseExceptionGroup: What a method and then `shutdown` raised.
     """
     hooks = hooks_of(extension, Extension)
     if events is None:

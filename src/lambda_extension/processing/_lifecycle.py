@@ -27,22 +27,24 @@ async def live(
 ) -> None:
     """Run an extension's methods in their order, within the block of its session.
 
-    After an error `shutdown` comes first, within its share of time. The error then leaves, and the session tells Lambda
-    of it: in this order, since the platform may end the environment as soon as it has been told.
+    After an error, or an exit by `sys.exit`, `shutdown` comes first, within its share of time. The error then leaves,
+    and the session tells Lambda of it: in this order, since the platform may end the environment as soon as it has been
+    told.
 
     Raises:
-        ExceptionGroup: Both `init` or `work` and `shutdown` failed.
+        BaseExceptionGroup: Both `init` or `work` and `shutdown` failed.
     """
     try:
         await init()
         await work()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         deadline = None if session.shutdown is None else session.shutdown.deadline + SHUTDOWN_MARGIN
         try:
-            await _shut_down(shutdown, ShutdownReason.EXTENSION_ERROR, error, error_phases(deadline).hook)
-        except Exception as hook_error:  # noqa: BLE001 - both are raised
+            told = error if isinstance(error, Exception) else None
+            await _shut_down(shutdown, ShutdownReason.EXTENSION_ERROR, told, error_phases(deadline).hook)
+        except (Exception, SystemExit) as hook_error:  # noqa: BLE001 - both are raised
             msg = "the extension failed, and so did its shutdown"
-            raise ExceptionGroup(msg, [error, hook_error]) from None
+            raise BaseExceptionGroup(msg, [error, hook_error]) from None
         raise
     phases = phases_of(session)  # what the work has left over is the hook's
     assert session.shutdown is not None
@@ -66,7 +68,7 @@ async def _shut_down(
         with anyio.CancelScope(deadline=until):
             await shutdown(reason, error)
             done = True
-    except Exception:
+    except (Exception, SystemExit):
         done = True
         raise
     finally:
@@ -79,15 +81,15 @@ async def side_by_side(calls: Sequence[Callable[[], Awaitable[object]]]) -> None
     """Make some calls at the same time, and wait for all of them whatever becomes of one.
 
     Raises:
-        Exception: What one of them raised, bare.
-        ExceptionGroup: What several of them raised.
+        Exception: What one of them raised, bare; an exit by `sys.exit` too.
+        BaseExceptionGroup: What several of them raised.
     """
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
     async def make(call: Callable[[], Awaitable[object]]) -> None:
         try:
             await call()
-        except Exception as error:  # noqa: BLE001 - raised below
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised below
             errors.append(error)
 
     async with anyio.create_task_group() as tasks:
@@ -98,7 +100,7 @@ async def side_by_side(calls: Sequence[Callable[[], Awaitable[object]]]) -> None
             await make(call)
     if len(errors) > 1:
         msg = "several processors failed"
-        raise ExceptionGroup(msg, errors)
+        raise BaseExceptionGroup(msg, errors)
     if errors:
         raise errors[0]
 
@@ -109,7 +111,7 @@ class Workers:
 
     def __init__(self) -> None:
         self._tasks: anyio.abc.TaskGroup
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
 
     async def run(self, lead: Callable[[], Awaitable[object]], *, name: str) -> None:
         """Run until a function has returned, which may start others; those are cancelled then."""
@@ -130,7 +132,8 @@ class Workers:
     async def _guarded(self, function: Callable[..., Awaitable[object]], *args: Any) -> None:
         try:
             await function(*args)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # An exit too, since asyncio does not let one leave a task: it would end the event loop on the spot.
             if self._failure is not None:
                 # One that came up while the others were being cancelled; only the first leaves.
                 logger.exception("another error while the extension fails")

@@ -65,7 +65,7 @@ class TelemetryProcessor:
 
         Args:
             reason: Why; `EXTENSION_ERROR` when one of the other methods, or the platform, failed.
-            error: What failed. Lambda is told of it only afterwards.
+            error: What failed; None where a method exited by `sys.exit`. Lambda is told of it only afterwards.
         """
 
 
@@ -140,8 +140,8 @@ async def run_telemetry(
         RegistrationError: The platform refused the registration.
         SubscriptionError: The platform refused the subscription.
         OSError: The receiver's address cannot be bound.
-        Exception: What a method raised, bare.
-        ExceptionGroup: What a method and then `shutdown` raised, or the same method of several processors.
+        Exception: What a method raised, bare; an exit by `sys.exit` too.
+        BaseExceptionGroup: What a method and then `shutdown` raised, or the same method of several processors.
     """
     if on_error not in ("raise", "degrade"):
         msg = f"on_error must be 'raise' or 'degrade', not {on_error!r}"
@@ -175,7 +175,7 @@ async def _start_failed(processors: list[NamedHooks], error: Exception) -> None:
     """Give processors that were never initialised the error that kept them from it."""
     try:
         await _call_each(processors, "shutdown", ShutdownReason.EXTENSION_ERROR, error)
-    except Exception:
+    except (Exception, SystemExit):
         # Not raised: it would take the place of the error that Lambda is to be told of.
         logger.exception("the extension could not start, and its shutdown failed too")
 
