@@ -52,8 +52,12 @@ class Connections(httpx.AsyncBaseTransport):
 
 
 @final
-class _LookingUp(httpcore.AnyIOBackend):
+class _LookingUp(httpcore.AsyncNetworkBackend):
     """Connects to addresses. On asyncio, the look-up of a name would run in a thread that the interpreter joins."""
+
+    def __init__(self) -> None:
+        # To a type checker it may be a stand-in that httpcore has for where anyio is missing.
+        self._connecting: Any = httpcore.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -68,9 +72,13 @@ class _LookingUp(httpcore.AnyIOBackend):
             with anyio.fail_after(timeout):
                 for address in await look_up(host, port):
                     try:
-                        return await super().connect_tcp(address, port, None, local_address, socket_options)
+                        stream: httpcore.AsyncNetworkStream = await self._connecting.connect_tcp(
+                            address, port, None, local_address, socket_options
+                        )
                     except httpcore.ConnectError as error:
                         failure = error
+                    else:
+                        return stream
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except OSError as error:

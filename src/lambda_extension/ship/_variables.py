@@ -31,15 +31,11 @@ class Variable:
     name: str
     form: Form
     meaning: str
-    argument: str = attrs.field()
+    argument: str = attrs.Factory(lambda self: self.name.lower(), takes_self=True)
     default: str | None = None
     required: bool = False
     secret: bool = False
     trial: str | None = None
-
-    @argument.default  # pyright: ignore[reportAttributeAccessIssue]  # it is a field until the class is made
-    def _by_name(self) -> str:
-        return self.name.lower()
 
     def read(self, name: str, text: str) -> object:
         """Return the value of a text.

@@ -55,7 +55,7 @@ class _Client:
             ConnectionResetError: The connection broke; after a freeze, kept ones have.
         """
         await self.open()
-        return await in_daemon_thread(self._guarded, function)
+        return await in_daemon_thread(lambda: self._guarded(function))
 
     def _make(self) -> Any:
         # Imported here: Lambda starts the runtime only once the extension has registered.
