@@ -88,10 +88,3 @@ def assert_adds_up(delivery: Delivery) -> None:
     parts = (figures.delivered, figures.buffered, figures.spilled, figures.dropped, figures.filtered)
     assert min(parts) >= 0, figures
     assert figures.received == sum(parts), figures
-
-
-async def eventually(predicate: Callable[[], bool]) -> None:
-    """Wait for something that nobody announces."""
-    with anyio.fail_after(5):
-        while not predicate():  # noqa: ASYNC110 - other tasks make it true
-            await anyio.sleep(0.001)

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
-from sinks_for_tests import REGISTRATION, Clock, ScriptedSink, assert_adds_up, eventually, logs, numbers_of
+from sinks_for_tests import REGISTRATION, Clock, ScriptedSink, assert_adds_up, logs, numbers_of
 
 from lambda_extension import ShutdownReason
 from lambda_extension.delivery import (
@@ -24,6 +24,7 @@ from lambda_extension.delivery import (
     SinkError,
     Spill,
 )
+from waiting import eventually
 
 FAST = Retry(attempts=3, initial=0.001, maximum=0.01)
 

@@ -12,13 +12,14 @@ import anyio
 import pytest
 from benchmarks.durable import measure
 from benchmarks.kills import kill
-from sinks_for_tests import REGISTRATION, ScriptedSink, assert_adds_up, eventually, logs, numbers_of
+from sinks_for_tests import REGISTRATION, ScriptedSink, assert_adds_up, logs, numbers_of
 
 from fake_lambda import FakeLambda, log
 from lambda_extension import ShutdownReason, TelemetryProcessor, run_telemetry
 from lambda_extension.delivery import Batching, Delivery, Spill
 from lambda_extension.records import without
 from lambda_extension.telemetry import decode
+from waiting import eventually
 
 TIME = "2026-03-01T10:00:00.000Z"
 

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from sinks_for_tests import REGISTRATION, Clock, ScriptedSink, assert_adds_up, eventually, logs, numbers_of
+from sinks_for_tests import REGISTRATION, Clock, ScriptedSink, assert_adds_up, logs, numbers_of
 
 from lambda_extension import ShutdownReason
 from lambda_extension.delivery import (
@@ -29,6 +29,7 @@ from lambda_extension.delivery import (
 )
 from lambda_extension.records import named, only
 from lambda_extension.telemetry import FunctionLog, PlatformRestoreStart, RestoreStartRecord
+from waiting import eventually
 
 FAST = Retry(attempts=3, initial=0.001, maximum=0.01)
 

@@ -23,6 +23,8 @@ from typing import Any, Final, final
 import anyio
 import httpx
 
+from waiting import eventually, listens, obtained
+
 __all__ = ["OUTPUT", "Emulator", "extract_binary", "find_binary", "missing_requirement"]
 
 OUTPUT: Final = Path("/var/out")
@@ -180,12 +182,12 @@ class Emulator:
         until one does, as Lambda's front end would.
         """
         url = f"http://127.0.0.1:{self._front}{_INVOKE}"
-        with anyio.fail_after(within):
-            while True:
-                answer = await self._client.post(url, content=json.dumps(payload), headers=headers, timeout=within)
-                if not (self.managed and b"Runtime.Unavailable" in answer.content):
-                    return answer
-                await anyio.sleep(0.02)
+
+        async def attempt() -> httpx.Response | None:
+            answer = await self._client.post(url, content=json.dumps(payload), headers=headers, timeout=within)
+            return None if self.managed and b"Runtime.Unavailable" in answer.content else answer
+
+        return await obtained(attempt, within=within)
 
     def terminate(self) -> None:
         """Ask the emulator to end the environment."""
@@ -215,18 +217,10 @@ class Emulator:
             await self._process.aclose()
 
     async def _listening(self) -> None:
-        with anyio.fail_after(10):
-            while True:
-                try:
-                    stream = await anyio.connect_tcp("127.0.0.1", self._front)
-                except OSError:
-                    if self.ended:
-                        message = f"the emulator did not start:\n{self.log}"
-                        raise RuntimeError(message) from None
-                    await anyio.sleep(0.01)
-                else:
-                    await stream.aclose()
-                    return
+        await eventually(lambda: self.ended or listens(self._front), within=10)
+        if self.ended:
+            message = f"the emulator did not start:\n{self.log}"
+            raise RuntimeError(message)
 
     def _inner_pid(self) -> int:
         assert self._process is not None

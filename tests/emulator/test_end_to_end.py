@@ -15,6 +15,8 @@ import anyio
 import pytest
 from benchmarks.backend import backend as http_backend
 
+from waiting import eventually
+
 from .harness import OUTPUT, Emulator
 
 pytestmark = pytest.mark.emulator
@@ -63,16 +65,12 @@ class Run:
     async def end(self) -> tuple[int, int]:
         """Wait for the extension's end; return its exit code and the time in epoch milliseconds."""
         path = self.emulator.output / f"{self._extension}.end"
-        with anyio.fail_after(10):
-            while not path.exists() or not path.read_text():  # noqa: ASYNC110 - another process writes it
-                await anyio.sleep(0.02)
+        await eventually(lambda: path.exists() and path.read_text(), within=10)
         code, at = path.read_text().split()
         return int(code), int(at)
 
     async def wait_for(self, predicate: Callable[[Run], object], *, within: float = 15.0) -> None:
-        with anyio.fail_after(within):
-            while not predicate(self):  # noqa: ASYNC110 - other processes make it true
-                await anyio.sleep(0.05)
+        await eventually(lambda: predicate(self), within=within)
 
 
 @pytest.fixture

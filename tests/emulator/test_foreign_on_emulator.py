@@ -7,11 +7,11 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
-import anyio
 import pytest
 
 from conformance.puppets import open_stage, python_script
 from foreign_builds import FOREIGN, go_extension, go_function, rust_extension
+from waiting import eventually
 
 from .harness import OUTPUT, Emulator
 
@@ -59,10 +59,8 @@ async def test_each_line_and_report_arrives_on_managed_instances(
 
 async def noted(emulator: Emulator, start: str, count: int) -> None:
     """Wait until the extension has noted so many lines that begin so."""
-    path = anyio.Path(emulator.output / "noted")
-    with anyio.fail_after(20):
-        while not await path.exists() or (await path.read_text()).count(start) < count:  # noqa: ASYNC110 - a file
-            await anyio.sleep(0.05)
+    path = emulator.output / "noted"
+    await eventually(lambda: path.exists() and path.read_text().count(start) >= count, within=20)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import anyio
 import pytest
 
 from lambda_extension.packaging._archive import write_zip
 from lambda_extension.packaging._layer import Plan, build
 from lambda_extension.packaging._ready_made import extras_for, with_destinations
 from lambda_extension.packaging._target import Target
+from waiting import eventually
 
 from .harness import OUTPUT, Emulator
 
@@ -117,9 +117,7 @@ def script(folder: Path, *, managed: bool) -> Path:
 
 async def lines(emulator: Emulator, last: str) -> list[str]:
     notes = emulator.output / "notes"
-    with anyio.fail_after(15):
-        while not (notes.exists() and last in notes.read_text()):  # noqa: ASYNC110 - another process writes it
-            await anyio.sleep(0.02)
+    await eventually(lambda: notes.exists() and last in notes.read_text(), within=15)
     return notes.read_text().splitlines()
 
 
@@ -207,9 +205,7 @@ async def test_the_ready_made_extension_ships_without_code(
         answer = (await emulator.invoke({"lines": 3, "tag": "shipped"})).json()
         assert "requestId" in answer
         if managed:
-            with anyio.fail_after(15):
-                while "logged shipped" not in "".join(bodies):  # noqa: ASYNC110 - another process sends it
-                    await anyio.sleep(0.02)
+            await eventually(lambda: "logged shipped" in "".join(bodies), within=15)
         else:  # where there is no telemetry, it goes on without
             assert "going on without telemetry" in emulator.log
         emulator.terminate()

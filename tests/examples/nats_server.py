@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import anyio.to_thread
 import nats
 import pytest
 from anyio.from_thread import BlockingPortal
+
+from waiting import wait_until
 
 SERVER = shutil.which("nats-server")
 if SERVER is None and not os.environ.get("CI"):  # where it must be had
@@ -37,9 +38,7 @@ class Server:
         self._process = subprocess.Popen(
             [SERVER, "-js", "-sd", str(self._directory), "-a", "127.0.0.1", "-p", self._port, "-l", str(log)]
         )
-        while "Server is ready" not in log.read_text():
-            assert self._process.poll() is None
-            time.sleep(0.02)
+        wait_until(lambda: self._process.poll() is not None or "Server is ready" in log.read_text(), within=30)
         found = re.search(r"client connections on 127\.0\.0\.1:(\d+)", log.read_text())
         assert found is not None
         self._port = found[1]

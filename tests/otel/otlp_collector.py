@@ -23,6 +23,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from waiting import listens, wait_until
+
 REQUESTS: dict[str, type[Any]] = {
     "/v1/traces": ExportTraceServiceRequest,
     "/v1/logs": ExportLogsServiceRequest,
@@ -41,7 +43,7 @@ class Backend:
         self.url = ""
 
     def take(self, path: str, body: bytes) -> int:
-        time.sleep(self.delay)
+        time.sleep(self.delay)  # a backend that is slow
         if self.refuses and self.refuses.encode() in body:
             return 400
         if self.status == 200:
@@ -182,14 +184,8 @@ def collecting(backend: Backend, tmp_path: Path) -> Generator[str]:
     with (tmp_path / "rotel.log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=tmp_path)
     try:
-        for _ in range(200):
-            assert process.poll() is None, (tmp_path / "rotel.log").read_text()
-            with socket.socket() as sock:
-                if sock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        else:
-            pytest.fail("rotel does not listen: " + (tmp_path / "rotel.log").read_text())
+        wait_until(lambda: process.poll() is not None or listens(port), within=30)
+        assert process.poll() is None, (tmp_path / "rotel.log").read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()  # it passes on what it still has, and ends

@@ -5,15 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from otlp_collector import Backend, free_port
+
+from waiting import listens, wait_until
 
 VERSION = "v0.165.0"
 STABLE = "v1.71.0"  # of the parts that have another version, in the same release
@@ -87,14 +87,8 @@ def collecting(backend: Backend, home: Path) -> Generator[str]:
     with log.open("w") as out:
         process = subprocess.Popen([str(binary()), "--config", str(home / "collector.yaml")], stdout=out, stderr=out)
     try:
-        deadline = time.monotonic() + 30
-        while process.poll() is None and time.monotonic() < deadline:
-            with socket.socket() as sock:
-                if sock.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        else:
-            pytest.fail("the collector does not listen: " + log.read_text())
+        wait_until(lambda: process.poll() is not None or listens(port), within=30)
+        assert process.poll() is None, log.read_text()
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()

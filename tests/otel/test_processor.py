@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -34,6 +36,7 @@ from lambda_extension.otel._resource import lambda_resource
 from lambda_extension.processing import EndOfInvocation
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, Simulator
 from lambda_extension.telemetry import TelemetryEvent
+from waiting import eventually, listens
 
 REGISTRATION = Registration(
     extension_id="e", extension_name="x", function_name="orders", function_version="7", account_id="111122223333"
@@ -237,14 +240,8 @@ async def with_function_telemetry(
         tasks.start_soon(processor.background)
         async with httpx.AsyncClient(trust_env=False) as client:
             for method, url, headers, content in requests:
-                with anyio.fail_after(5):
-                    while True:
-                        try:
-                            answers.append(await client.request(method, url, headers=headers, content=content))
-                        except httpx.ConnectError:
-                            await anyio.sleep(0.01)
-                        else:
-                            break
+                await eventually(partial(listens, urlsplit(url).port or 80))
+                answers.append(await client.request(method, url, headers=headers, content=content))
         if flush:
             await processor.flush()
         tasks.cancel_scope.cancel()
@@ -390,9 +387,7 @@ async def test_a_port_in_use_costs_a_warning(
         await processor.init(REGISTRATION)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(processor.background)
-            with anyio.fail_after(5):
-                while "is not taken in" not in caplog.text:  # noqa: ASYNC110 - the log tells nobody
-                    await anyio.sleep(0.01)
+            await eventually(lambda: "is not taken in" in caplog.text)
             tasks.cancel_scope.cancel()
     await processor.shutdown(ShutdownReason.SPINDOWN, None)
     assert f"port {free_tcp_port} cannot be used" in caplog.text

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from otlp_collector import collecting, free_port, serving
 
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, Simulator
+from waiting import eventually, listens
 
 
 def span_of_the_function() -> bytes:
@@ -28,19 +28,14 @@ async def test_a_collector_gets_what_was_seen_and_what_the_function_sends(tmp_pa
     port = free_port()
 
     async def function(event: Any, context: FunctionContext) -> int:
+        await eventually(lambda: listens(port))
         async with httpx.AsyncClient(trust_env=False) as client:
-            with anyio.fail_after(5):
-                while True:  # until the extension listens
-                    try:
-                        answer = await client.post(
-                            f"http://127.0.0.1:{port}/v1/traces",
-                            content=span_of_the_function(),
-                            headers={"Content-Type": "application/x-protobuf"},
-                        )
-                    except httpx.ConnectError:
-                        await anyio.sleep(0.01)
-                    else:
-                        return answer.status_code
+            answer = await client.post(
+                f"http://127.0.0.1:{port}/v1/traces",
+                content=span_of_the_function(),
+                headers={"Content-Type": "application/x-protobuf"},
+            )
+        return answer.status_code
 
     with serving() as backend:
         with collecting(backend, tmp_path) as url:

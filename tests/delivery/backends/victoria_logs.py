@@ -7,13 +7,14 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
+
+from waiting import wait_until
 
 VERSION = "v1.52.1"
 MODULE = "github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs"
@@ -79,15 +80,16 @@ class VictoriaLogs:
             self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=1):
-                    return self
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(self._log.read_text()) from None
-                time.sleep(0.02)
+        wait_until(self._answers, within=30)
+        return self
+
+    def _answers(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=1):
+                return True
+        except OSError:
+            return False
 
     def __exit__(self, *exc: object) -> None:
         self._process.terminate()
@@ -100,12 +102,14 @@ class VictoriaLogs:
             return [json.loads(line) for line in answer.read().splitlines()]
 
     def wait_for(self, query: str, count: int) -> list[dict[str, Any]]:
-        """Give what the server has once it is so much, or after five seconds what there is."""
-        deadline = time.monotonic() + 5
-        while True:
+        """Give what the server has once it is so much."""
+        found: list[dict[str, Any]] = []
+
+        def enough() -> bool:
             with urllib.request.urlopen(f"{self.url}/internal/force_flush", timeout=10):
                 pass
-            found = self.query(query)
-            if len(found) >= count or time.monotonic() > deadline:
-                return found
-            time.sleep(0.05)
+            found[:] = self.query(query)
+            return len(found) >= count
+
+        wait_until(enough)
+        return found
