@@ -12,8 +12,11 @@ from .platforms import Platform, holds
 API = "/2020-01-01/extension"
 REGISTER = f"{API}/register"
 NEXT = f"{API}/event/next"
-QUIET = 0.3
-"""Seconds in which what must not happen would have happened."""
+
+
+async def quiet() -> None:
+    """Give time to what must not happen, and to a call that gets no answer yet; a platform announces neither."""
+    await anyio.sleep(0.3)  # that nothing happens meanwhile is the subject
 
 
 @holds()
@@ -113,7 +116,7 @@ async def test_call_with_a_bad_identifier_is_refused(platform: Platform) -> None
 async def test_second_next_at_a_time_is_refused(platform: Platform) -> None:
     async with platform.open("one.py", "two.py") as lambda_:
         one, pending = await lambda_.settled()
-        await anyio.sleep(QUIET)
+        await quiet()
         answer = await (await one.next()).answer()
         assert not pending.done.is_set()
     assert (answer.status, answer.error_type) == (403, "Extension.InvalidExtensionState")
@@ -132,7 +135,7 @@ async def test_error_report_without_a_type_is_refused(platform: Platform) -> Non
 async def test_init_error_after_the_first_next_is_refused(platform: Platform) -> None:
     async with platform.open("one.py", "two.py") as lambda_:
         one, _ = await lambda_.settled()
-        await anyio.sleep(QUIET)
+        await quiet()
         answer = await one.report("init")
     assert (answer.status, answer.error_type) == (403, "Extension.InvalidExtensionState")
 
@@ -171,7 +174,7 @@ async def test_runtime_starts_once_all_extensions_have_registered(platform: Plat
     async with platform.open("one.py", "two.py") as lambda_:
         await lambda_.settled("one.py")
         two = await lambda_.extension("two.py")
-        await anyio.sleep(QUIET)
+        await quiet()
         assert lambda_.stage.started("bootstrap") == 0
         await two.register("SHUTDOWN")
         await lambda_.runtime()
@@ -186,7 +189,7 @@ async def test_init_ends_once_all_have_asked_for_next(platform: Platform) -> Non
         await two.register()
         await lambda_.runtime()
         invocation = lambda_.first or lambda_.begin()
-        await anyio.sleep(QUIET)
+        await quiet()
         assert not invocation.done.is_set()
         await two.next()
         assert (await invocation.value()).error == ""

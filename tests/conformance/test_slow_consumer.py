@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
-from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
+from lambda_extension.simulator import Entry, ExtensionSpec, ScriptedFunction, Simulator
+from waiting import eventually
 
 PROGRAM = Path(__file__).parents[1] / "emulator" / "programs" / "slow.py"
 
@@ -20,13 +20,24 @@ def anyio_backend() -> str:
     return "asyncio"  # of the test; that of the extension is `backend`
 
 
-async def _caught_up(notes: Path) -> None:
-    """Wait until the slow consumer has taken what was acknowledged: the two seconds of shutdown are too few."""
-    file, size = anyio.Path(notes), -1
-    with anyio.fail_after(30):
-        while size != (now := (await file.stat()).st_size):
-            size = now
-            await anyio.sleep(0.5)
+class Account:
+    """What the platform emitted for the extension, delivered to it and dropped, as it happens."""
+
+    def __init__(self) -> None:
+        self.emitted = self.delivered = self.dropped = 0
+
+    def take(self, entry: Entry) -> None:
+        if entry.kind == "event" and entry.what != "extension":
+            self.emitted += 1
+            if entry.what == "platform.logsDropped":
+                self.dropped += entry.detail["record"]["droppedRecords"]
+        elif (entry.kind, entry.what) == ("delivery", "delivered"):
+            self.delivered += entry.detail["items"]
+
+    def is_settled(self, notes: Path) -> bool:
+        """Tell whether nothing is under way any more, and the extension has noted each event that it got."""
+        taken = sum('"memory"' in line for line in notes.read_text().splitlines()) - 1  # one is of the start
+        return taken == self.delivered == self.emitted - self.dropped
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -34,9 +45,11 @@ async def test_slow_consumer_keeps_memory_bounded_and_counts_what_lambda_dropped
     lines = [f"text fast {number} {'x' * 1000}" for number in range(1000)]
     environment = {"BACKEND": backend, "OUTPUT": str(tmp_path), "TYPES": "function,platform"}
     extension = ExtensionSpec([sys.executable, str(PROGRAM)], name=PROGRAM.name, environment=environment)
-    async with Simulator([extension], ScriptedFunction(log_lines=lines), timeout=30) as lambda_:
+    account = Account()
+    async with Simulator([extension], ScriptedFunction(log_lines=lines), timeout=30, watch=account.take) as lambda_:
         results = await lambda_.invoke_many(20)
-        await _caught_up(tmp_path / "slow.py.jsonl")
+        # The two seconds of shutdown are too few for what a slow consumer still has.
+        await eventually(lambda: account.is_settled(tmp_path / "slow.py.jsonl"), within=60)
         report = await lambda_.shutdown()
     notes: list[dict[str, Any]] = [json.loads(line) for line in (tmp_path / "slow.py.jsonl").read_text().splitlines()]
     counts = lambda_.record.counts

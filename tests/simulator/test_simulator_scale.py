@@ -69,6 +69,7 @@ def test_ten_thousand_invocations_leave_memory_flat() -> None:
 async def test_sixty_four_concurrent_invocations_on_managed_instances() -> None:
     lines: list[str] = []
     at_once = most = 0
+    full = anyio.Event()
 
     async def extension(environment: Mapping[str, str]) -> None:
         async with open_telemetry(name="extension", environment=Environment.from_mapping(environment)) as telemetry:
@@ -81,7 +82,9 @@ async def test_sixty_four_concurrent_invocations_on_managed_instances() -> None:
         at_once += 1
         most = max(most, at_once)
         context.log(f"line {event}")
-        await anyio.sleep(0.05)
+        if at_once == 64:
+            full.set()
+        await full.wait()
         at_once -= 1
         return event
 

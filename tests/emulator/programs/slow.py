@@ -23,7 +23,9 @@ async def main() -> None:
                 line = str(event.record)
                 # Without the padding of the lines of text.
                 note(line=line if line.startswith("{") else " ".join(line.split()[:3]), memory=memory_kib())
-                await anyio.sleep(0.003)
+                await anyio.sleep(0.003)  # it is slow
+            else:
+                note(other=type(event).__name__, memory=memory_kib())
         note(statistics=attrs.asdict(telemetry.statistics()), memory=memory_kib())
 
 
