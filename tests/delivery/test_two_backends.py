@@ -86,7 +86,7 @@ def serving() -> Iterator[Backend]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             fault = backend.next_fault(body)
             if fault == "slow":
-                time.sleep(0.2)
+                time.sleep(0.2)  # it is slow
             if fault not in {"503", "reset"}:
                 backend.take(self.headers["Idempotency-Key"], body)
             if fault in {"reset", "answer lost"}:

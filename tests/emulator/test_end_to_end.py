@@ -125,13 +125,12 @@ async def test_200_invocations_lose_no_line_and_no_platform_event(start: Start, 
         # The emulator drops what it would flush at SHUTDOWN if a batch is still unanswered then.
         await run.wait_for(lambda it: len(it.events("PlatformReport")) >= 200)
         await run.shut_down()
-        code, ended_at = await run.end()
+        code, _ = await run.end()
         lines = run.events("FunctionLog")
         (statistics,) = run.noted("statistics")
         requests = {answer["requestId"] for answer in answers}
         starts, reports = run.events("PlatformStart"), run.events("PlatformReport")
         types = [note["event"] for note in run.notes if "event" in note]
-        shutdown_ms = run.notes[-1]["at"]
     seen: dict[str, list[int]] = defaultdict(list)
     for line in lines:
         kind, tag, number = _parse(line)
@@ -149,7 +148,6 @@ async def test_200_invocations_lose_no_line_and_no_platform_event(start: Start, 
     assert statistics["received_events"] == statistics["delivered_events"] == len(types)
     assert statistics["dropped_events"] == statistics["buffered_events"] == statistics["rejected_batches"] == 0
     assert code == 0
-    assert ended_at - shutdown_ms < 1500
 
 
 async def test_10_000_lines_are_delivered_to_a_real_backend_each_once(start: Start, server: str) -> None:

@@ -77,19 +77,19 @@ async def test_nats_connects_again_after_the_server_went_away(server: Server, po
     assert [json.loads(document)["body"] for document in documents] == ["before", "after"]
 
 
-async def test_nats_stores_a_batch_once_whose_first_send_was_cut_off(server: Server, portal: BlockingPortal) -> None:
+async def test_nats_stores_a_batch_once_whose_first_send_was_cut_off(
+    server: Server, portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lambda_extension.delivery.sinks._jetstream.THREAD_CONNECT_LIMIT", 60.0)
     await in_portal(portal, create_stream, server.url, "logs")
     sink = JetStreamSink(server.url, "logs")
     await sink.send(payload("before", encoder=sink.encoder, payload_id="a"))
     batch = payload("cut off", encoder=sink.encoder, payload_id="b")
     server.pause()
-    began = anyio.current_time()
-    with anyio.move_on_after(0.2) as scope:
+    with anyio.fail_after(5), anyio.move_on_after(0.2) as scope:
         await sink.send(batch)
-    took = anyio.current_time() - began
     server.resume()
     assert scope.cancelled_caught
-    assert took < 1.5
     await sink.send(batch)
     await sink.aclose()
     documents = await in_portal(portal, stored, server.url, "logs")
