@@ -93,7 +93,7 @@ def serve() -> None:
         for line in order.get("lines", ()):
             sys.stdout.write(f"{line}\n")
             sys.stdout.flush()
-        time.sleep(order.get("sleep", 0))
+        time.sleep(order.get("sleep", 0))  # an invocation takes as long as the test says
         if "exit" in order:
             os._exit(order["exit"])
         request_id = headers["lambda-runtime-aws-request-id"]

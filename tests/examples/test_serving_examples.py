@@ -92,7 +92,7 @@ async def test_secrets_are_renewed_after_a_freeze_and_the_old_ones_serve_an_outa
             second = await lambda_.invoke()
             await lambda_.wait_for_frozen()
             vault.down = True
-            await anyio.sleep(0.4)
+            await anyio.sleep(0.4)  # as above
             third = await lambda_.invoke()
     assert first.payload["version"] < second.payload["version"]
     assert third.payload == second.payload

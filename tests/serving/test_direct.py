@@ -139,7 +139,7 @@ async def test_a_request_that_trickles_in_has_no_more_time_than_another() -> Non
             await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
             while True:
                 await peer.send(b"x")
-                await anyio.sleep(0.001)
+                await anyio.sleep(0.001)  # it trickles
         assert (await run.ask())[0] == 200
 
 
@@ -270,7 +270,7 @@ async def test_a_parting_peer_that_stays_silent_is_left() -> None:
         with pytest.raises(anyio.BrokenResourceError):
             while True:
                 await peer.send(b"more")
-                await anyio.sleep(0.005)
+                await anyio.sleep(0.005)  # less than what is too much, for longer than is waited for
 
 
 async def test_a_request_that_comes_as_its_connection_is_to_go_is_answered() -> None:
@@ -565,6 +565,6 @@ async def test_no_tick_is_counted_where_nobody_is_waited_for(caplog: pytest.LogC
         for _ in range(50):
             await peer.send(GET)
             assert await peer.answer() == (200, b"")
-            await anyio.sleep(0.002)
+            await anyio.sleep(0.002)  # ticks pass
     faults.sum_up()
     assert caplog.messages == []

@@ -19,6 +19,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         sys.stdout.write(json.dumps({"json": line}) + "\n")
         sys.stdout.flush()
         if number % 50 == 49:
-            time.sleep(event.get("pause", 0))
+            time.sleep(event.get("pause", 0))  # as fast as the test says
     logger.info("logged %s 0", event["tag"])
     return {"requestId": context.aws_request_id, "arn": context.invoked_function_arn}
