@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -164,6 +165,22 @@ def test_what_is_not_looked_at_does_not_leave() -> None:
     for _ in range(70):
         deep = [deep]
     assert msgspec.json.encode(redacted(deep)) == b"[" * 64 + b'"[redacted]"' + b"]" * 64
+
+
+def test_what_is_nested_is_looked_at_once() -> None:
+    looked_at: list[str] = []
+
+    def note(text: str) -> bool:
+        looked_at.append(text)
+        return True
+
+    deep: Any = {"before": "stays", "secret": "1", "after": "2"}
+    for _ in range(30):
+        deep = {"first": "one", "in": deep, "last": "end"}
+    found = redacted(deep, Pattern(name="numbers", find=re.compile(r"\d+"), hint=note))
+    inside = b'{"before":"stays","secret":"[redacted]","after":"[redacted]"}'
+    assert msgspec.json.encode(found) == b'{"first":"one","in":' * 30 + inside + b',"last":"end"}' * 30
+    assert looked_at.count("1") == looked_at.count("2") == 1
 
 
 SEPARATED = st.sampled_from([" ", "\n", "\t", ", ", "; ", '"', "(", "<", "=", ": ", '\\"', "|", "é "])
