@@ -159,6 +159,13 @@ def test_numbers_and_keys_are_looked_at_too() -> None:
     }
 
 
+def test_json_in_json_is_looked_at_however_often_it_was_quoted() -> None:
+    text = f'"SecretAccessKey": "{SECRET}"'
+    for _ in range(8):
+        assert SECRET not in redacted(text)
+        text = msgspec.json.encode(text).decode()
+
+
 def test_what_is_not_looked_at_does_not_leave() -> None:
     assert redacted("a" * 10 + " ann@example.com", limit=12) == "a" * 10 + " a[redacted]"
     deep: Any = "x"
@@ -219,7 +226,7 @@ def test_nothing_is_left_wherever_it_was_put(put: tuple[Any, str], place: str) -
 
 HOSTILE = [
     "a", "a@", "1", "1 ", "bearer ", "eyJ", "eyJaaaaaaaa.", "a.b", "@a.", 'secret_key=""""', "IQoJ", "%40", "AKIA",
-    "4", "4 4", "4444 ", "eyJ.", "eyJ bearer ", "secret-key ", "a.", "-",
+    "4", "4 4", "4444 ", "eyJ.", "eyJ bearer ", "secret-key ", "a.", "-", "secret_key\\", "\\",
 ]  # fmt: skip
 
 

@@ -134,7 +134,7 @@ AWS_KEY = Pattern(
     find=re.compile(
         r"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Z0-9])"
         r"|(?:IQoJ|FwoG|FQoG)[A-Za-z0-9+/=_%-]{64,4096}"
-        r"|(?i:secret[_-]?access[_-]?key|secret[_-]?key)[\"'\\]{0,4}\s{0,8}[:=]\s{0,8}[\"'\\]{0,4}"
+        r"|(?i:secret[_-]?access[_-]?key|secret[_-]?key)[\"'\\]*+\s{0,8}[:=]\s{0,8}[\"'\\]*+"
         r"(?P<secret>[A-Za-z0-9/+=]{40})(?![A-Za-z0-9/+])"
     ),
     hint=_has_aws_key,
