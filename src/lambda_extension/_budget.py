@@ -101,6 +101,8 @@ THREAD_CONNECT_LIMIT = 2.0
 THREAD_READ_LIMIT = 5.0
 # And where they can look, how often they look whether anybody still waits.
 THREAD_SLICE = 0.1
+# How long one address of a name is waited for before the next one is tried beside it; RFC 8305 says so.
+NEXT_ADDRESS = 0.25
 
 _CATCH_SHARE = 0.50
 _DRAIN_SHARE = 0.60

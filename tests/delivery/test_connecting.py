@@ -9,16 +9,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import anyio.streams.tls
 import pytest
 import trustme
 
 from lambda_extension._threads import look_up
 from lambda_extension.delivery import HTTPSink, Payload, SinkError
+from lambda_extension.delivery._reaching import reach
 from lambda_extension.delivery.sinks import syslog
 
 PAYLOAD = Payload(id="batch-1", body=b"[]", items=1, content_type="application/json")
@@ -63,6 +65,103 @@ async def test_every_address_of_a_name_is_tried(resolver: Callable[[Resolver], N
         with anyio.fail_after(5):
             await other.send(PAYLOAD)
         await other.aclose()
+        tasks.cancel_scope.cancel()
+
+
+async def test_an_address_that_says_nothing_leaves_time_for_the_next(
+    resolver: Callable[[Resolver], None],
+) -> None:
+    resolver(giving("127.0.0.2", "127.0.0.1"))
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        left: list[str] = []
+
+        async def connect(address: str) -> anyio.abc.SocketStream:
+            if address != "127.0.0.1":
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    left.append(address)
+            return await anyio.connect_tcp(address, listener.extra(anyio.abc.SocketAttribute.local_port))
+
+        tasks.start_soon(listener.serve, functools.partial(answer, GOOD))
+        with anyio.fail_after(5):
+            async with await reach("sink.test", 80, connect) as stream:
+                assert left == ["127.0.0.2"]
+                await stream.send(b"GET")
+                assert await stream.receive() == GOOD
+        tasks.cancel_scope.cancel()
+
+
+@final
+class Connection:
+    """One that knows whether it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_of_two_addresses_that_answer_at_once_one_is_let_go(
+    resolver: Callable[[Resolver], None],
+) -> None:
+    resolver(giving("127.0.0.2", "127.0.0.1"))
+    both = anyio.Event()
+    made: list[Connection] = []
+
+    async def connect(address: str) -> Connection:
+        if address == "127.0.0.1":
+            both.set()
+        with anyio.CancelScope(shield=True):  # the answer is there already
+            await both.wait()
+        made.append(Connection())
+        return made[-1]
+
+    with anyio.fail_after(5):
+        used = await reach("sink.test", 80, connect)
+    assert [connection.closed for connection in made] == [connection is not used for connection in made]
+    assert len(made) == 2
+
+
+async def test_a_connection_that_comes_with_a_cancellation_is_let_go(resolver: Callable[[Resolver], None]) -> None:
+    resolver(giving("127.0.0.2", "127.0.0.1"))
+    made: list[Connection] = []
+
+    async def connect(_: str) -> Connection:
+        scope.cancel()
+        made.append(Connection())
+        return made[-1]
+
+    with anyio.CancelScope() as scope:
+        await reach("sink.test", 80, connect)
+    assert scope.cancelled_caught
+    assert [connection.closed for connection in made] == [True]
+
+
+async def test_a_sink_has_as_many_connections_as_there_are_requests() -> None:
+    served = 0
+    all_served = anyio.Event()
+
+    async def serve(stream: anyio.abc.ByteStream) -> None:
+        nonlocal served
+        async with stream:
+            await stream.receive()
+            served += 1
+            if served == 12:
+                all_served.set()
+            await all_served.wait()
+            await stream.send(GOOD)
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, serve)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        async with HTTPSink(f"http://127.0.0.1:{port}/", timeout=5) as sink:
+            with anyio.fail_after(5):
+                async with anyio.create_task_group() as sending:
+                    for _ in range(12):
+                        sending.start_soon(sink.send, PAYLOAD)
         tasks.cancel_scope.cancel()
 
 

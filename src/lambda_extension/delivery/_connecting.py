@@ -11,7 +11,7 @@ import anyio
 import httpcore
 import httpx
 
-from lambda_extension._threads import look_up
+from lambda_extension.delivery._reaching import reach
 
 
 @final
@@ -28,8 +28,13 @@ class Connections(httpx.AsyncBaseTransport):
         through = None
         if proxy is not None:
             through = httpcore.Proxy(_url(proxy.url), auth=proxy.raw_auth, headers=proxy.headers.raw)
+        # As many as there are requests at the same time: by default httpcore would have others wait for ten.
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=context, proxy=through, keepalive_expiry=kept, network_backend=_LookingUp()
+            ssl_context=context,
+            proxy=through,
+            max_connections=None,
+            keepalive_expiry=kept,
+            network_backend=_LookingUp(),
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -67,23 +72,19 @@ class _LookingUp(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        failure: Exception = httpcore.ConnectError("the name has no address")
+        async def connect(address: str) -> httpcore.AsyncNetworkStream:
+            stream: httpcore.AsyncNetworkStream = await self._connecting.connect_tcp(
+                address, port, None, local_address, socket_options
+            )
+            return stream
+
         try:
             with anyio.fail_after(timeout):
-                for address in await look_up(host, port):
-                    try:
-                        stream: httpcore.AsyncNetworkStream = await self._connecting.connect_tcp(
-                            address, port, None, local_address, socket_options
-                        )
-                    except httpcore.ConnectError as error:
-                        failure = error
-                    else:
-                        return stream
+                return await reach(host, port, connect)
         except TimeoutError:
             raise httpcore.ConnectTimeout from None
         except OSError as error:
             raise httpcore.ConnectError(type(error).__name__) from None
-        raise failure
 
 
 @final

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import select
 import ssl
@@ -14,8 +13,8 @@ import attrs
 from anyio.abc import SocketAttribute
 
 from lambda_extension._budget import closing_until, shielded
-from lambda_extension._threads import look_up
 from lambda_extension.delivery._encoders import Compression
+from lambda_extension.delivery._reaching import reach
 from lambda_extension.delivery._sinks import Limits, Payload
 from lambda_extension.delivery.sinks._fields import cut, fields_of, message_of, text_of
 from lambda_extension.records import InvocationReport, Record
@@ -141,13 +140,7 @@ class SyslogSink:
             TimeoutError: It took too long.
         """
         with anyio.fail_after(self._timeout):
-            # The last address is as good as any to say what is wrong with all of them.
-            *others, last = await look_up(self._host, self._port)
-            for address in others:
-                with contextlib.suppress(OSError):
-                    self._stream = await self._connect(address)
-                    return
-            self._stream = await self._connect(last)
+            self._stream = await reach(self._host, self._port, self._connect)
 
     async def _connect(self, address: str) -> anyio.abc.ByteStream:
         if self._tls is False:
