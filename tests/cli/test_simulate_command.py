@@ -428,7 +428,7 @@ def test_ctrl_c_before_the_run_says_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lambda_extension.cli._commands.environment_of", interrupt)
+    monkeypatch.setattr("lambda_extension.cli._environments.environment_of", interrupt)
     assert lambda_extension("simulate", STREAM).exit_code == 130
 
 
@@ -519,5 +519,5 @@ def test_a_message_of_several_lines_is_shown_in_lines(monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise click.ClickException("first\nsecond")
 
-    monkeypatch.setattr("lambda_extension.cli._commands.environment_of", fail)
+    monkeypatch.setattr("lambda_extension.cli._environments.environment_of", fail)
     assert lambda_extension("simulate", STREAM).stderr == "error: first\nsecond\n"

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any
 
 import click
 
+from lambda_extension.cli._complaints import Commands, explained
+from lambda_extension.cli._environments import set_up, setup_options
 from lambda_extension.cli._faults import HELP
-from lambda_extension.cli._options import (
-    EnvironmentType,
-    FaultType,
-    FunctionType,
-    HeaderType,
-    NamesType,
-    OutputType,
-    environment_of,
-)
-
-if TYPE_CHECKING:
-    from lambda_extension.cli._setup import Setup
-    from lambda_extension.simulator import ExtensionSpec
+from lambda_extension.cli._options import FILE, LAYER, EnvironmentType, FaultType, HeaderType, NamesType, OutputType
 
 __all__ = ["commands"]
 
@@ -34,94 +21,18 @@ __all__ = ["commands"]
 _DEBUGGING_TIMEOUT = 900.0
 _DEBUGGING_INIT_TIMEOUT = 24 * 3600.0
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_LAYER = click.Path(exists=True, path_type=Path)
-
-_SETUP = [
-    click.argument("extensions", nargs=-1, type=_FILE, metavar="[EXTENSION]..."),
-    click.option("--layer", "layers", multiple=True, type=_LAYER, metavar="DIR|ZIP", help="A layer, laid under /opt."),
-    click.option(
-        "--function",
-        type=FunctionType(),
-        metavar="MODULE:FUNCTION|BOOTSTRAP",
-        help="A Python handler, run by awslambdaric, or an executable that is the runtime; else a stand-in.",
-    ),
-    click.option("--handler", metavar="NAME", help="What a bootstrap is told; without one, a Python handler to run."),
-    click.option(
-        "--env",
-        "variables",
-        multiple=True,
-        type=EnvironmentType(),
-        metavar="NAME[=VALUE]",
-        help="A variable of function and extensions; without a value, as it is set here.",
-    ),
-    click.option(
-        "--env-file", "env_files", multiple=True, type=_FILE, metavar="FILE", help="Variables, NAME=VALUE a line."
-    ),
-    click.option(
-        "--mode",
-        type=click.Choice(["on-demand", "snap-start", "managed-instances"]),
-        default="on-demand",
-        show_default=True,
-    ),
-    click.option("--concurrency", type=click.IntRange(1), default=1, show_default=True, help="With managed-instances."),
-    click.option("--memory", type=click.IntRange(128, 10_240), default=128, show_default=True, help="In MB."),
-    click.option(
-        "--log-format", type=click.Choice(["Text", "JSON"]), help="Of the function's log; default: the mode's."
-    ),
-    click.option("--freeze", is_flag=True, help="Stop the processes between invocations, as Lambda does."),
-    click.option("--timeout", type=click.FloatRange(0.1), help="Of the function, seconds.  [default: 3]"),
-    click.option("--telemetry-out", type=OutputType(), metavar="FILE", help="Write every telemetry event, one a line."),
-]
 _STRICT = click.option("--strict", is_flag=True, help="Let what is only a warning fail, too.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, and nothing else, to stdout.")
 
 
-def _setup_options(command: Command) -> Command:
-    for option in reversed(_SETUP):
-        command = option(command)
-    return command
-
-
-class _Commands(click.Group):
-    """The group, which says what is wrong in lines that end between words, and never by a traceback."""
-
-    def main(self, *arguments: Any, **options: Any) -> Any:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")
-        try:
-            return super().main(*arguments, **{**options, "standalone_mode": False})
-        except click.ClickException as error:
-            _complain(error)
-            sys.exit(error.exit_code)
-        except (click.Abort, KeyboardInterrupt):
-            sys.exit(128 + signal.SIGINT)
-
-
-def _complain(error: click.ClickException) -> None:
-    from lambda_extension.cli._terminal import Terminal  # rich, which needs a while
-
-    terminal = Terminal(stderr=True)
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    if context is not None:
-        terminal.paragraph((f"{context.get_usage()} ({context.command_path} --help says more)", "dim"))
-    first, *others = error.format_message().splitlines()
-    terminal.paragraph(("error:", "bold red"), (first, ""))
-    for line in others:
-        terminal.paragraph((line, ""))
-
-
-@click.group(cls=_Commands, context_settings={"max_content_width": 120})
+@click.group(cls=Commands, context_settings={"max_content_width": 120})
 @click.version_option(package_name="lambda-extension")
 def commands() -> None:
     """Run and examine AWS Lambda extensions on this machine: no AWS account, no Docker, no root."""
 
 
 @commands.command()
-@_setup_options
+@setup_options
 @click.option("--invocations", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--interval", type=click.FloatRange(0), default=0.0, help="Seconds between two invocations.")
 @click.option("--event", type=click.File("rb"), help="A JSON file: the payload of each invocation.")
@@ -164,7 +75,7 @@ def simulate(
     from lambda_extension.cli._simulate import Output, simulate as simulate_
 
     output = Output(telemetry=telemetry_out, timeline=timeline, trace=trace, as_json=as_json)
-    with _setup(**options) as setup:
+    with set_up(**options) as setup:
         plan = Plan(
             setup=setup,
             invocations=invocations,
@@ -173,13 +84,13 @@ def simulate(
             trace_header=trace_header,
             strict=strict,
         )
-        with _explained():
+        with explained():
             code = simulate_(plan, output)
     sys.exit(code)
 
 
 @commands.command()
-@_setup_options
+@setup_options
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="Where to invoke.")
 @click.option("--api-port", type=click.IntRange(0, 65535), default=9001, show_default=True, help="Of Lambda's APIs.")
 @click.option(
@@ -219,7 +130,7 @@ def serve(
             raise click.UsageError(msg)
         options["function"] = ATTACHED_RUNTIME
     specs = [ExtensionSpec(extension, name=name) for name, extension in attached.items()]
-    with _setup(attached=specs, faults=(), **options) as setup, _explained():
+    with set_up(attached=specs, faults=(), **options) as setup, explained():
         service = Service(
             setup=setup,
             port=port,
@@ -234,88 +145,6 @@ def serve(
     sys.exit(code)
 
 
-@contextmanager
-def _setup(
-    *,
-    extensions: tuple[Path, ...],
-    layers: tuple[Path, ...],
-    function: Any,
-    handler: str | None,
-    variables: tuple[tuple[str, str], ...],
-    env_files: tuple[Path, ...],
-    timeout: float | None,
-    attached: Sequence[ExtensionSpec] = (),
-    **options: Any,
-) -> Iterator[Setup]:
-    """Check the options of an environment, lay its layers out, and say what may be missing."""
-    if options["concurrency"] > 1 and options["mode"] != "managed-instances":
-        msg = "one environment runs one invocation at a time, except with --mode managed-instances"
-        raise click.UsageError(msg)
-    if function is None and handler is not None:
-        function, handler = handler, None
-        if ":" not in function:
-            msg = f"{function!r} is not of the form module:function, and there is no --function that it is told to"
-            raise click.BadParameter(msg, param_hint="--handler")
-    environment = environment_of(variables, env_files)
-    from lambda_extension.cli._layers import laid_out, specs_of
-    from lambda_extension.cli._setup import Setup, command_of, search_path
-    from lambda_extension.simulator import ExtensionSpec
-
-    with ExitStack() as stack:
-        with _explained():
-            root = stack.enter_context(laid_out(layers))
-        own = [ExtensionSpec(command_of(path.absolute()), name=path.name) for path in extensions]
-        setup = Setup(
-            extensions=[*own, *specs_of(root, search_path()), *attached],
-            function=function,
-            handler=handler,
-            environment=environment,
-            opt=root if layers else None,
-            timeout=timeout or 3.0,
-            **options,
-        )
-        _check(setup)
-        yield setup
-
-
-def _check(setup: Setup) -> None:
-    """Find out before anything runs whether it can, and say what may be missing."""
-    from lambda_extension.cli._setup import unpassed
-    from lambda_extension.cli._terminal import Terminal
-
-    try:
-        setup.simulator(lambda _: None)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    except ModuleNotFoundError as error:
-        if error.name != "awslambdaric":
-            raise
-        raise click.ClickException(str(error)) from None
-    terminal = Terminal(stderr=True)
-    for file, name in unpassed(setup.files, setup.environment):
-        terminal.notice(f"{file} names {name}, which is set here but not passed on: --env {name} passes it")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn what the system refuses, and what is no layer, into a message."""
-    from lambda_extension.cli._layers import LayerError
-
-    try:
-        yield
-    except (OSError, LayerError, BaseExceptionGroup) as error:
-        problem: BaseException = error
-        while isinstance(problem, BaseExceptionGroup) and len(problem.exceptions) == 1:
-            problem = problem.exceptions[0]
-        if isinstance(problem, LayerError):
-            raise click.BadParameter(str(problem)) from None
-        if isinstance(problem, BrokenPipeError):  # a reader that left is click's to deal with
-            raise problem from None
-        if isinstance(problem, OSError):
-            raise click.ClickException(str(problem)) from None
-        raise
-
-
 def _payload(event: IO[bytes] | None) -> Any:
     if event is None:
         return {}
@@ -327,7 +156,7 @@ def _payload(event: IO[bytes] | None) -> Any:
 
 
 @commands.command()
-@click.argument("extension", type=_LAYER)
+@click.argument("extension", type=LAYER)
 @_STRICT
 @_JSON
 def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
@@ -337,13 +166,13 @@ def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
     """
     from lambda_extension.cli._diagnose import diagnose
 
-    with _explained():
+    with explained():
         code = diagnose(extension.absolute(), as_json=as_json, strict=strict)
     sys.exit(code)
 
 
 @commands.command()
-@click.argument("scripts", metavar="[SCRIPT]...", type=_FILE, nargs=-1)
+@click.argument("scripts", metavar="[SCRIPT]...", type=FILE, nargs=-1)
 @click.option(
     "--ship",
     "destinations",
@@ -356,7 +185,7 @@ def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
 @click.option("--name", help="The extension's name, and that of its file; by default that of the script, less .py.")
 @click.option("--python", default="3.13", show_default=True, help="The Python of the function's runtime on Lambda.")
 @click.option("--arch", type=click.Choice(["x86_64", "arm64"]), default="x86_64", show_default=True)
-@click.option("--requirements", "-r", type=_FILE, multiple=True, help="What to install besides, in pip's form.")
+@click.option("--requirements", "-r", type=FILE, multiple=True, help="What to install besides, in pip's form.")
 @click.option(
     "--project",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -379,7 +208,7 @@ def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
 )
 @click.option("--lean", is_flag=True, help="Without hypercorn: for receivers with server='direct'.")
 @click.option("--sources/--no-sources", default=True, help="Without: bytecode alone, and tracebacks without lines.")
-@click.option("--interpreter", type=_LAYER, metavar="DIR|ARCHIVE", help="A CPython to take along.")
+@click.option("--interpreter", type=LAYER, metavar="DIR|ARCHIVE", help="A CPython to take along.")
 @click.option("--lock", type=OutputType(), help="Write there what is in it, by version.")
 def package(
     *,

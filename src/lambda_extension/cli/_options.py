@@ -12,7 +12,20 @@ import click
 
 from lambda_extension.cli._faults import parse_fault
 
-__all__ = ["EnvironmentType", "FaultType", "FunctionType", "HeaderType", "NamesType", "OutputType", "environment_of"]
+__all__ = [
+    "FILE",
+    "LAYER",
+    "EnvironmentType",
+    "FaultType",
+    "FunctionType",
+    "HeaderType",
+    "NamesType",
+    "OutputType",
+    "environment_of",
+]
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+LAYER = click.Path(exists=True, path_type=Path)
 
 
 class FaultType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic from click 8.4 on
