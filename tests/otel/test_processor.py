@@ -379,6 +379,20 @@ async def test_the_functions_own_json_is_put_together(free_tcp_port: int, capsys
     assert [each["n"] for text in shown for each in json.loads(text)["resourceSpans"]] == [0, 1, 2]
 
 
+async def test_what_is_left_is_on_disk_before_the_last_flush_and_sent_once(backend: Backend, tmp_path: Path) -> None:
+    processor = processor_for(backend, "traces", "logs", protocol="http/protobuf")
+    await processor.init(REGISTRATION)
+    await processor.process([*invocation(1, "over"), *events(start(3, "open"), line(3.1, "hello from open"))])
+    await processor.store_what_is_left()
+    stored = b"".join([await path.read_bytes() async for path in anyio.Path(tmp_path).rglob("*.spill")])
+    assert all(text in stored for text in (b"hello from over", b"hello from open"))
+    assert not backend.spans
+    await processor.flush()
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    assert len(backend.spans) == len({span.span_id for span in backend.spans}) > 0
+    assert [figures.delivered for figures in processor.statistics().values()] == [len(backend.spans), 6]
+
+
 async def test_a_port_in_use_costs_a_warning(
     backend: Backend, free_tcp_port: int, caplog: pytest.LogCaptureFixture
 ) -> None:

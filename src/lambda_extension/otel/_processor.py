@@ -239,14 +239,22 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         for delivery in self._deliveries.values():
             delivery.record_overhead(seconds)
 
+    async def store_what_is_left(self) -> None:
+        """Write to the spill stores what waits, and what is not over yet; see `Delivery.store_what_is_left`."""
+        await self._finish()
+        await side_by_side([delivery.store_what_is_left for delivery in self._all()])
+
     async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
         """Send what is left, or store it, and say what became of everything; the signals side by side."""
         if hasattr(self, "_conversion"):  # init has not failed
-            spans, logs = self._conversion.finish()
-            await self._give("traces", spans)
-            await self._give("logs", logs)
-            await self._give("metrics", self._conversion.collect())
+            await self._finish()
         await side_by_side([functools.partial(delivery.shutdown, reason, error) for delivery in self._all()])
+
+    async def _finish(self) -> None:
+        spans, logs = self._conversion.finish()
+        await self._give("traces", spans)
+        await self._give("logs", logs)
+        await self._give("metrics", self._conversion.collect())
 
     def _all(self) -> list[Delivery]:
         return [*self._deliveries.values(), *self._passed_on.values()]
