@@ -152,6 +152,16 @@ async def test_what_passes_is_tried_again(aws: Answers) -> None:
     assert len(aws.requests) == 4
 
 
+@pytest.mark.parametrize(
+    "answer", [["canary4711"], "canary4711", {}, {"Parameter": None}, {"Parameter": {"Value": 4711}}]
+)
+async def test_an_answer_of_somebody_else_is_told_as_such(aws: Answers, answer: object) -> None:
+    aws.answers = [(200, json.dumps(answer).encode())]
+    told = "cannot be read: the answer is not one of"
+    found = await texts("ssm:/x", "secretsmanager:y", AWS_ENDPOINT_URL=aws.url)
+    assert found == [f"ssm:/x {told} ssm", f"secretsmanager:y {told} secretsmanager"]
+
+
 async def test_what_is_refused_is_said_once_and_without_the_words_of_aws(aws: Answers) -> None:
     aws.answers = [(400, fault("AccessDeniedException"))]
     (told,) = await texts("ssm:/x", AWS_ENDPOINT_URL_SSM=aws.url)
@@ -202,6 +212,8 @@ async def test_the_credentials_of_snapstart_are_asked_for_where_lambda_says(
     monkeypatch.setattr(_secrets, "THREAD_CONNECT_LIMIT", 4.9)
     (told,) = await texts("ssm:/x", **where)
     assert told == "ssm:/x cannot be read: the environment gives no AWS credentials"
+    aws.answers = [(200, b"[]")]
+    assert await texts("ssm:/x", **where) == [told]
 
 
 @pytest.mark.parametrize("token", [None, "session/token=="])

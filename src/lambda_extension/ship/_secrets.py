@@ -69,10 +69,15 @@ def _fetch(reference: Reference, variables: Mapping[str, str]) -> str:
     except _PassingError as error:
         msg = f"{reference} cannot be read: {error}"
         raise ValueError(msg) from None
-    text = answer.get("SecretString") if reference.service == "secretsmanager" else answer["Parameter"]["Value"]
-    if text is None:
-        msg = f"{reference} is binary: keep it as text"
-        raise ValueError(msg)
+    match answer:
+        case {"SecretString": str(text)} | {"Parameter": {"Value": str(text)}}:
+            pass
+        case {"SecretBinary": _}:
+            msg = f"{reference} is binary: keep it as text"
+            raise ValueError(msg)
+        case _:  # of who stands between, or of a stand-in
+            msg = f"{reference} cannot be read: the answer is not one of {reference.service}"
+            raise ValueError(msg)
     # A line break at the end, which editors and shells leave behind, is nobody's secret.
     return (text if reference.key is None else _value_of(text, reference)).strip()
 
@@ -89,7 +94,7 @@ def _value_of(text: str, reference: Reference) -> str:
     return found if isinstance(found, str) else json.dumps(found)
 
 
-def _ask(reference: Reference, variables: Mapping[str, str]) -> dict[str, Any]:
+def _ask(reference: Reference, variables: Mapping[str, str]) -> object:
     region = reference.region or variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION")
     if not region:
         msg = f"{reference} cannot be read: AWS_REGION is not set"
@@ -106,7 +111,7 @@ def _ask(reference: Reference, variables: Mapping[str, str]) -> dict[str, Any]:
     request = urllib.request.Request(f"{url}/", content, headers)  # noqa: S310 - AWS's own, or what AWS_ENDPOINT_URL says
     try:
         status, answer = _exchange(urllib.request.build_opener(), request)
-        told: dict[str, Any] = json.loads(answer) if status == 200 else {}
+        told: object = json.loads(answer) if status == 200 else None
     except (OSError, http.client.HTTPException, ValueError):  # out of reach, too late, cut off, or another's answer
         msg = f"{url} does not answer (in a VPC without a way out, it needs an endpoint)"
         raise _PassingError(msg) from None
@@ -166,6 +171,6 @@ def _credentials(reference: Reference, variables: Mapping[str, str]) -> Credenti
     try:
         keys = json.loads(_exchange(opener, request)[1])
         return Credentials(key_id=keys["AccessKeyId"], secret_key=keys["SecretAccessKey"], token=keys.get("Token"))
-    except (OSError, http.client.HTTPException, ValueError, KeyError):
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
         msg = "the environment gives no AWS credentials"
         raise _PassingError(msg) from None
