@@ -104,6 +104,11 @@ async def test_a_request_has_what_http_needs_and_the_answer_is_whole(serving: Se
         assert set(head.split(b"\r\n")) == expected
 
 
+async def test_what_a_header_says_is_read_without_blanks_and_by_any_case(serving: Serving) -> None:
+    async with serving(OK.replace(b"X-One: 1", b"X-ONE: \t1 \t")) as (_, connections):
+        assert (await get(connections)).headers["x-one"] == "1"
+
+
 async def test_a_connection_is_used_again(serving: Serving) -> None:
     async with serving(OK, OK) as (server, connections):
         await get(connections)

@@ -61,7 +61,8 @@ class HttptoolsParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take in a header; one that follows a body is dropped."""
         if self._in_head:
-            self._headers[name.decode("ascii").lower()] = value.decode("latin-1")
+            # It leaves the blanks in that may stand behind a value.
+            self._headers[name.decode("ascii").lower()] = value.decode("latin-1").rstrip(" \t")
 
     def on_headers_complete(self) -> None:
         """End the head, unless it is that of an interim answer."""
