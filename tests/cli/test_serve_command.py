@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -222,6 +223,19 @@ async def test_an_attached_extension_whose_process_is_not_known_is_given_its_tim
 async def test_an_attached_extension_that_has_gone_already_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     gone = (await anyio.run_process([sys.executable, "-c", "import os; print(os.getpid())"])).stdout
     await live(AttachedExtension("x"), [int(gone)] * 2, 60_000, monkeypatch)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells whose a connection is")
+async def test_an_attached_extension_whose_end_cannot_be_seen_is_given_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(_: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    began = anyio.current_time()
+    await live(AttachedExtension("x"), [os.getpid()] * 2, 300, monkeypatch)
+    assert anyio.current_time() - began >= 0.19
 
 
 def test_whose_a_connection_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,8 @@ class AttachedExtension:
         except ProcessLookupError:  # it did not wait for the answer
             self._ended.set()
             return
+        except OSError:  # a kernel, or a container, that has no such thing, or does not let us
+            return
         try:
             await anyio.wait_readable(descriptor)
         finally:
