@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from sinks_for_tests import ScriptedSink, logs
+from sinks_for_tests import ScriptedSink, assert_adds_up, logs
 
 from lambda_extension import ShutdownReason
 from lambda_extension.delivery import Batching, Breaker, Delivery, Retry
@@ -71,6 +72,41 @@ def test_a_dead_sink_costs_nothing_after_the_first_failures_and_is_probed_in_the
             assert delivery.statistics().delivered == 3
             tasks.cancel_scope.cancel()
         assert sink.numbers == [1, 2, 3]
+
+    in_time(name, body)
+
+
+@pytest.mark.parametrize("name", ["asyncio", "trio"])
+def test_a_flush_that_is_cut_off_keeps_what_did_not_leave_and_counts_as_a_failure(name: str) -> None:
+    async def body() -> None:
+        sink = ScriptedSink([None])
+        sink.always = partial(anyio.sleep, 60)
+        delivery = Delivery(sink, spill=None, batching=Batching(max_items=2), breaker=Breaker(failures=2))
+        await delivery.process(logs(1, 2, 3, 4))
+        for _ in range(2):
+            with anyio.move_on_after(0.5):
+                await delivery.flush()
+            assert_adds_up(delivery)
+        assert anyio.current_time() == 1.0
+        figures = delivery.statistics()
+        assert (figures.delivered, figures.buffered, figures.cut_flushes) == (2, 2, 2)
+        await delivery.flush()
+        assert anyio.current_time() == 1.0
+        assert len({payload.id for payload in sink.attempts}) == 2
+
+    in_time(name, body)
+
+
+@pytest.mark.parametrize("name", ["asyncio", "trio"])
+def test_a_send_that_takes_too_long_is_a_failure(name: str) -> None:
+    async def body() -> None:
+        sink = ScriptedSink([partial(anyio.sleep, 60)])
+        delivery = Delivery(sink, spill=None, send_timeout=0.5, retry=Retry(initial=0.001, maximum=0.01))
+        await delivery.process(logs(1))
+        await delivery.flush()
+        assert 0.5 < anyio.current_time() < 0.6
+        assert sink.numbers == [1]
+        assert delivery.statistics().failures == 1
 
     in_time(name, body)
 

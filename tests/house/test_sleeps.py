@@ -1,4 +1,4 @@
-"""Tests wait for what is to happen: one that sleeps for a while says, behind the call, why time is its subject."""
+"""Tests that cannot lie: one that sleeps says, behind the call, why time is its subject; none skips what it asserts."""
 
 from __future__ import annotations
 
@@ -37,6 +37,23 @@ def test_no_test_sleeps_without_a_reason() -> None:
         for call in sleeps(path.read_text(encoding="utf-8"))
     ]
     assert found == []
+
+
+def skipped(source: str) -> Iterator[int]:
+    """Give each assertion that is not made when the time of a `move_on_after` around it is over."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.With | ast.AsyncWith) and any("move_on" in ast.unparse(item) for item in node.items):
+            yield from (part.lineno for part in ast.walk(node) if isinstance(part, ast.Assert))
+
+
+def test_no_assertion_is_skipped_when_time_is_over() -> None:
+    found = [
+        f"{path.relative_to(TESTS)}:{line}"
+        for path in sorted(TESTS.rglob("*.py"))
+        for line in skipped(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+    assert list(skipped("with a(), anyio.move_on_after(1):\n    pass\n    assert x\nassert y\n")) == [3]
 
 
 def test_the_count_sees_what_it_is_to_see() -> None:

@@ -159,9 +159,10 @@ async def test_error_in_the_block_leaves_bare_and_ends_everybody() -> None:
 
 async def test_cancelled_block_leaves_no_process(tmp_path: Path) -> None:
     environment = {"TELEMETRY_OUT": str(tmp_path / "events.jsonl")}
-    with anyio.move_on_after(0.5) as scope:
+    with anyio.CancelScope() as scope:
         async with Simulator([EXTENSION], environment=environment) as lambda_:
             await lambda_.ready()
+            scope.cancel()
             await anyio.sleep_forever()
     assert scope.cancelled_caught
     assert lambda_.record.find("process", "exit", who="stdlib_extension.py")
