@@ -15,7 +15,8 @@ import pytest
 from command_kit import STREAM, extension_that, write
 from rich.cells import cell_len
 
-from lambda_extension.cli._terminal import plain, wrapped
+from lambda_extension.cli._terminal import wrapped
+from lambda_extension.simulator._watching._plain import plain
 
 
 def in_terminal(*arguments: str, columns: int = 120) -> pexpect.spawn[str]:

@@ -6,8 +6,8 @@ import time
 
 import anyio
 
-from .platforms import Platform, holds
-from .registration import quiet
+from conformance.platforms import Platform, holds
+from conformance.registration import quiet
 
 
 @holds(emulator=("on-demand",), simulator=("on-demand",))

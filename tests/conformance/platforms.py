@@ -9,10 +9,10 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, final
 
 import anyio
 import anyio.abc
+import attrs
 import pytest
-from attrs import frozen
 
-from .puppets import Call, Puppet, Stage
+from conformance.puppets import Call, Puppet, Stage
 
 __all__ = ["Environment", "Mode", "Outcome", "Pending", "Platform", "holds", "parametrize"]
 
@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., object])
 BOTH: Final[tuple[Mode, ...]] = ("on-demand", "managed")
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Outcome:
     """What the caller of an invocation learned; `error` is empty when it succeeded."""
 

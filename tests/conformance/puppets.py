@@ -13,9 +13,9 @@ from typing import Any, Final, final
 
 import anyio
 import anyio.abc
+import attrs
 import httpx
 from anyio.streams.buffered import BufferedByteReceiveStream
-from attrs import define, field, frozen
 
 __all__ = ["Answer", "Call", "Puppet", "Stage", "open_stage", "python_script"]
 
@@ -34,7 +34,7 @@ def python_script(source: str) -> str:
     return f"#!{sys.executable}\n{source}"
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Answer:
     """A raw answer of the platform."""
 
@@ -79,7 +79,7 @@ class Call:
         return Answer(status=self.message["status"], headers=headers, body=base64.b64decode(self.message["body"]))
 
 
-@define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class Puppet:
     """One process of a participant; a new one after each reset.
 
@@ -97,12 +97,12 @@ class Puppet:
     environment: Mapping[str, str]
     tmp: list[str]
     stream: anyio.abc.ByteSendStream
-    started_at: float = field(factory=anyio.current_time)
+    started_at: float = attrs.field(factory=anyio.current_time)
     identifier: str = ""
-    gone: anyio.Event = field(factory=anyio.Event)
+    gone: anyio.Event = attrs.field(factory=anyio.Event)
     gone_at: float = math.inf
     terminated: bool = False
-    _calls: dict[int, Call] = field(factory=dict)
+    _calls: dict[int, Call] = attrs.field(factory=dict)
 
     async def begin(
         self,

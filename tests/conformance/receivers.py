@@ -9,9 +9,9 @@ from typing import Any, final
 
 import anyio
 import anyio.abc
+import attrs
 import httpx
 from anyio.streams.buffered import BufferedByteReceiveStream
-from attrs import field, frozen
 
 __all__ = ["Receiver", "open_receiver"]
 
@@ -19,7 +19,7 @@ _ENDED = (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError, an
 _BODY_LIMIT = 16 * 1024 * 1024
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Post:
     """One batch that arrived; `time` on the clock of `anyio.current_time()`."""
 
@@ -27,7 +27,7 @@ class Post:
     path: str
     headers: httpx.Headers
     body: bytes
-    time: float = field(factory=anyio.current_time)
+    time: float = attrs.field(factory=anyio.current_time)
 
     @property
     def events(self) -> list[dict[str, Any]]:

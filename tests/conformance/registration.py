@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from .platforms import Platform, holds
+from conformance.platforms import Platform, holds
 
 API = "/2020-01-01/extension"
 REGISTER = f"{API}/register"

@@ -11,10 +11,9 @@ from typing import Any, final
 import anyio
 import anyio.abc
 
+from conformance.platforms import Environment, Mode, Outcome
+from conformance.puppets import Stage, open_stage, python_script
 from lambda_extension.simulator import DeliverySettings, Record, Simulator
-
-from .platforms import Environment, Mode, Outcome
-from .puppets import Stage, open_stage, python_script
 
 
 class _Leave(Exception):  # noqa: N818 - no error: it leaves the simulator without its orderly shutdown

@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import anyio
 
-from .platforms import Environment, Mode, Platform, holds
-from .puppets import Puppet
-from .receivers import Post, Receiver, open_receiver
-from .registration import BAD_IDENTIFIERS
+from conformance.platforms import Environment, Mode, Platform, holds
+from conformance.puppets import Puppet
+from conformance.receivers import Post, Receiver, open_receiver
+from conformance.registration import BAD_IDENTIFIERS
 
 EMULATED: Final[tuple[Mode, ...]] = ("managed",)
 """The emulator's standard mode has no telemetry."""

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from .lifecycle import *  # noqa: F403
-from .platforms import Mode, parametrize
-from .registration import *  # noqa: F403
-from .simulated import SimulatedPlatform
-from .telemetry import *  # noqa: F403
-from .traits import *  # noqa: F403
+from conformance.lifecycle import *  # noqa: F403
+from conformance.platforms import Mode, parametrize
+from conformance.registration import *  # noqa: F403
+from conformance.simulated import SimulatedPlatform
+from conformance.telemetry import *  # noqa: F403
+from conformance.traits import *  # noqa: F403
 
 DIFFERENCES: dict[tuple[str, Mode], str] = {}
 """Where the simulator is not as AWS's emulator; docs/explanation/conformance.md says why."""

@@ -9,9 +9,9 @@ from typing import Any
 
 import anyio
 
-from .platforms import Platform, holds
-from .receivers import Post, open_receiver
-from .registration import REGISTER
+from conformance.platforms import Platform, holds
+from conformance.receivers import Post, open_receiver
+from conformance.registration import REGISTER
 
 
 @holds(emulator=(), simulator=("on-demand",))

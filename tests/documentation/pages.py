@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+import attrs
 
 ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = [
@@ -39,7 +39,7 @@ _DIRECTIVE: Final = re.compile(
 )
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Block:
     """A block of code in a page.
 
@@ -137,7 +137,7 @@ def _directives(above: list[str], where: str) -> Iterator[tuple[str, str]]:
         above = above[:start]
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Command:
     """A command of a console block, and what the block shows of its output; `None` shows nothing of any."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import find_binary, missing_requirement
+from emulator.harness import find_binary, missing_requirement
 
 
 @pytest.fixture(scope="session")

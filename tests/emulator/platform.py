@@ -14,8 +14,7 @@ import httpx
 
 from conformance.platforms import Environment, Mode, Outcome
 from conformance.puppets import Stage, open_stage, python_script
-
-from .harness import Emulator
+from emulator.harness import Emulator
 
 
 @final

@@ -11,8 +11,7 @@ from conformance.platforms import Mode, parametrize
 from conformance.registration import *  # noqa: F403
 from conformance.telemetry import *  # noqa: F403
 from conformance.traits import *  # noqa: F403
-
-from .platform import EmulatedPlatform
+from emulator.platform import EmulatedPlatform
 
 pytestmark = pytest.mark.emulator
 

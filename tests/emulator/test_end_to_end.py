@@ -15,9 +15,8 @@ import anyio
 import pytest
 from benchmarks.backend import backend as http_backend
 
+from emulator.harness import OUTPUT, Emulator
 from waiting import eventually
-
-from .harness import OUTPUT, Emulator
 
 pytestmark = pytest.mark.emulator
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from conformance.puppets import open_stage, python_script
+from emulator.harness import OUTPUT, Emulator
 from foreign_builds import FOREIGN, go_extension, go_function, rust_extension
 from waiting import eventually
-
-from .harness import OUTPUT, Emulator
 
 pytestmark = pytest.mark.emulator
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .harness import Emulator
+from emulator.harness import Emulator
 
 pytestmark = pytest.mark.emulator
 

@@ -15,13 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from emulator.harness import OUTPUT, Emulator
 from lambda_extension.packaging._archive import write_zip
 from lambda_extension.packaging._layer import Plan, build
 from lambda_extension.packaging._ready_made import extras_for, with_destinations
 from lambda_extension.packaging._target import Target
 from waiting import eventually
-
-from .harness import OUTPUT, Emulator
 
 pytestmark = pytest.mark.emulator
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import py_compile
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,9 +73,40 @@ def test_all_is_sorted_and_is_what_the_module_offers(module: object) -> None:
         module.nothing  # type: ignore[attr-defined]  # noqa: B018 - it is asked for
 
 
+# What all entry points take, in this order; `run` subscribes to nothing, and two know which events they need.
+TAIL = ["required", "receiver", "name", "events", "account_id", "runtime_api", "environment", "http_client"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "without"),
+    [
+        (lambda_extension.open_extension, set()),
+        (lambda_extension.open_telemetry, {"events"}),
+        (lambda_extension.run, {"required", "receiver"}),
+        (lambda_extension.run_telemetry, {"events"}),
+    ],
+)
+def test_entry_points_take_the_same_tail_of_keywords(entry: Callable[..., object], without: set[str]) -> None:
+    parameters = inspect.signature(entry).parameters
+    tail = [name for name in TAIL if name not in without]
+    assert list(parameters)[-len(tail) :] == tail
+    first = inspect.signature(lambda_extension.open_extension).parameters
+    assert all(parameters[name] == first[name] for name in tail)
+
+
 def test_public_objects_name_the_package_as_their_home() -> None:
     names = set(dir(lambda_extension)) - {"early", "telemetry"}
     assert {getattr(lambda_extension, name).__module__ for name in names} == {"lambda_extension"}
+
+
+def test_only_what_users_import_has_a_list_of_names() -> None:
+    """A private module with one would be a second list of each name."""
+    listing = [
+        path.relative_to(SOURCE).as_posix()
+        for path in sorted(SOURCE.rglob("*.py"))
+        if "_templates" not in path.parts and "\n__all__ = " in path.read_text(encoding="utf-8")
+    ]
+    assert listing == ["cli/__init__.py", "early.py", "simulator/pytest_plugin.py"]
 
 
 def imports_of(path: Path) -> set[str]:

@@ -13,8 +13,6 @@ import anyio
 
 from lambda_extension.simulator import Entry
 
-__all__ = ["ATTACHED_RUNTIME", "AttachedExtension", "process_at"]
-
 # In place of a runtime: a process that does nothing until it is ended. Whoever asks for invocations is the runtime.
 ATTACHED_RUNTIME: Final = (sys.executable, "-I", "-S", "-c", "import signal; signal.pause()")
 # Before the end of the shutdown's budget; later would be late.

@@ -15,8 +15,6 @@ from lambda_extension.cli._environments import set_up, setup_options
 from lambda_extension.cli._faults import HELP
 from lambda_extension.cli._options import FILE, LAYER, EnvironmentType, FaultType, HeaderType, NamesType, OutputType
 
-__all__ = ["commands"]
-
 # With a debugger, seconds: the most that Lambda gives an invocation, and a day.
 _DEBUGGING_TIMEOUT = 900.0
 _DEBUGGING_INIT_TIMEOUT = 24 * 3600.0

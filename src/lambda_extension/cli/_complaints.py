@@ -11,8 +11,6 @@ from typing import Any
 
 import click
 
-__all__ = ["Commands", "explained"]
-
 
 class Commands(click.Group):
     """The group, which says what is wrong in lines that end between words, and never by a traceback."""

@@ -15,8 +15,6 @@ from lambda_extension.cli._doctor._examine import examine, is_layer
 from lambda_extension.cli._signals import Ended, on_signals
 from lambda_extension.cli._terminal import Terminal
 
-__all__ = ["diagnose"]
-
 _STYLES: Final = {"pass": "green", "fail": "bold red", "warn": "yellow", "skip": "dim"}
 
 

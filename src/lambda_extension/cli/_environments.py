@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from lambda_extension.cli._setup import Setup
     from lambda_extension.simulator import ExtensionSpec
 
-__all__ = ["set_up", "setup_options"]
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _SETUP = [

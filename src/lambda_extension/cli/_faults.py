@@ -11,8 +11,6 @@ from lambda_extension import simulator
 if TYPE_CHECKING:
     from lambda_extension.simulator import Fault
 
-__all__ = ["HELP", "ROUTES", "parse_fault"]
-
 ROUTES: Final = ("register", "next", "init-error", "exit-error", "telemetry", "logs", "runtime-next")
 # Types of telemetry beside those of the platform.
 _LOGS: Final = ("function", "extension")

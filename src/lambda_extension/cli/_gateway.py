@@ -9,12 +9,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol, final
 
 import anyio.abc
-from attrs import frozen
+import attrs
 
 from lambda_extension.serving._asgi import Message, Receive, Scope, Send
 from lambda_extension.simulator import InvocationResult
-
-__all__ = ["PATH", "Gateway", "Invoke"]
 
 PATH: Final = "/2015-03-31/functions/function/invocations"
 _ROUTE: Final = re.compile(r"/2015-03-31/functions/[^/]+/invocations")
@@ -30,7 +28,7 @@ class Invoke(Protocol):
     ) -> Awaitable[InvocationResult]: ...
 
 
-@frozen
+@attrs.frozen
 class _Refused(Exception):  # noqa: N818 - raised and caught here
     """A request that reaches no function."""
 
@@ -39,7 +37,7 @@ class _Refused(Exception):  # noqa: N818 - raised and caught here
     message: str
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class _Answer:
     status: int
     body: bytes = b""

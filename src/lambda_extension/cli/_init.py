@@ -15,8 +15,6 @@ from lambda_extension.cli._terminal import Terminal
 from lambda_extension.packaging._exceptions import PackagingError
 from lambda_extension.packaging._layer import check_name
 
-__all__ = ["init"]
-
 _ROOT: Final = Path(__file__).parent / "_templates"
 # What the files say in place of the name, so that they can be read, and checked, as they are.
 _PLACEHOLDER: Final = "my-extension"

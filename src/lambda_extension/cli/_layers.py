@@ -14,8 +14,6 @@ from typing import Final
 
 from lambda_extension.simulator import ExtensionSpec
 
-__all__ = ["LayerError", "extension_files", "lacks_interpreter", "laid_out", "specs_of", "stand_in", "unpack"]
-
 # Four times what Lambda takes: enough to say what is wrong with a layer, too little to fill a disk.
 _MOST_BYTES: Final = 1024**3
 # Where Lambda's images have their interpreters.

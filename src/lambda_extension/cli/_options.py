@@ -12,18 +12,6 @@ import click
 
 from lambda_extension.cli._faults import parse_fault
 
-__all__ = [
-    "FILE",
-    "LAYER",
-    "EnvironmentType",
-    "FaultType",
-    "FunctionType",
-    "HeaderType",
-    "NamesType",
-    "OutputType",
-    "environment_of",
-]
-
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LAYER = click.Path(exists=True, path_type=Path)
 

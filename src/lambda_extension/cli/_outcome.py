@@ -12,8 +12,6 @@ from lambda_extension.cli._setup import Setup
 from lambda_extension.cli._tally import Made, Tally, spread
 from lambda_extension.simulator import Finding, ShutdownReport
 
-__all__ = ["Exit", "Outcome"]
-
 
 @final
 class Exit(IntEnum):

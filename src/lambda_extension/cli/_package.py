@@ -13,7 +13,7 @@ import click
 from rich import box
 from rich.table import Table
 
-from lambda_extension.cli._terminal import Terminal, plain
+from lambda_extension.cli._terminal import Terminal
 from lambda_extension.packaging._archive import write_zip
 from lambda_extension.packaging._exceptions import PackagingError
 from lambda_extension.packaging._layer import Layer, Plan, build
@@ -21,8 +21,7 @@ from lambda_extension.packaging._ready_made import extras_for, trial_environment
 from lambda_extension.packaging._sizes import too_heavy
 from lambda_extension.packaging._target import Target
 from lambda_extension.packaging._trial import try_layer
-
-__all__ = ["package"]
+from lambda_extension.simulator._watching._plain import plain
 
 
 def package(

@@ -9,8 +9,6 @@ from lambda_extension.cli._outcome import Outcome
 from lambda_extension.cli._tally import spread
 from lambda_extension.cli._terminal import Part, Terminal
 
-__all__ = ["figures_of", "print_outcome"]
-
 _STYLES: Final = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
 # Lines of output that are shown of a failed invocation, and of a stack trace.
 _MOST_LINES = 10

@@ -13,8 +13,6 @@ from lambda_extension.cli._setup import Setup, tell_unresolved
 from lambda_extension.cli._tally import Made, Tally
 from lambda_extension.simulator import Entry
 
-__all__ = ["Plan", "run"]
-
 # Inits that may fail, one after the other, before the run is given up.
 _MOST_FAILED_INITS = 2
 

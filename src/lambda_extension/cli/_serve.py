@@ -27,8 +27,6 @@ from lambda_extension.serving._socket import listen_on
 from lambda_extension.simulator import Clock, Entry, InvocationResult, ShutdownReport, Simulator
 from lambda_extension.simulator._apis._local import LocalOnly
 
-__all__ = ["Service", "serve"]
-
 _HOST = "127.0.0.1"
 # Answers that are on their way when everything else has ended.
 _LAST_ANSWERS = 0.5

@@ -22,8 +22,6 @@ from lambda_extension.simulator import (
     hosts_line,
 )
 
-__all__ = ["Setup", "command_of", "search_path", "tell_unresolved", "unpassed"]
-
 # What the function does where none is given.
 _STAND_IN: Final = ScriptedFunction(
     latency=0.01, log_lines=["order accepted", '{"level": "INFO", "message": "order shipped"}']

@@ -10,8 +10,6 @@ import anyio.abc
 import attrs
 import click
 
-__all__ = ["Ended", "on_signals"]
-
 
 @attrs.define(eq=False)
 class Ended:

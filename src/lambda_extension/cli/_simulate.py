@@ -21,8 +21,6 @@ from lambda_extension.cli._tally import Tally
 from lambda_extension.cli._terminal import Terminal
 from lambda_extension.simulator import Entry, Timeline
 
-__all__ = ["Output", "simulate"]
-
 # Shorter runs end before anybody has read the bar.
 _LONG_RUN = 20
 

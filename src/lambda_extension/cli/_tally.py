@@ -13,8 +13,6 @@ import attrs
 
 from lambda_extension.simulator import Clock, Entry, InvocationResult
 
-__all__ = ["Made", "Refusal", "ReportedError", "Tally", "spread"]
-
 # Failed invocations that are kept whole, each of another kind.
 _KEPT_FAILURES: Final = 5
 

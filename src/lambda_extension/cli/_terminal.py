@@ -13,8 +13,6 @@ from rich.text import Text
 
 from lambda_extension.simulator._watching._plain import plain
 
-__all__ = ["Part", "Terminal", "plain", "wrapped"]
-
 # Text and its style.
 Part: TypeAlias = tuple[str, str]
 

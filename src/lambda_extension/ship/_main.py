@@ -8,8 +8,6 @@ import sys
 # Nothing else before register.
 from lambda_extension import early
 
-__all__ = ["main"]
-
 
 def main() -> None:
     """Run the ready-made extension until it is shut down; ends the process, with a message, where it cannot run."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from attrs import field, frozen
+import attrs
 
 from lambda_extension._environment import names_alone
 from lambda_extension.simulator._apis._extensions import Function
@@ -18,8 +18,6 @@ from lambda_extension.simulator._platform._faults import Fault
 from lambda_extension.simulator._platform._functions import ExtensionSpec, ScriptedFunction, function_argv
 from lambda_extension.simulator._platform._surroundings import Surroundings
 
-__all__ = ["Mode", "Settings"]
-
 # What runs, as AWS names it.
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _ANY = "provided.al2023"
@@ -27,7 +25,7 @@ _ANY = "provided.al2023"
 Mode: TypeAlias = Literal["on-demand", "snap-start", "managed-instances"]
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Settings:
     """Everything that a simulation is told; times in seconds."""
 
@@ -43,10 +41,10 @@ class Settings:
     freeze_grace: float = 0.02
     tracing: bool = False
     telemetry_supported: bool = True
-    delivery: DeliverySettings = field(factory=DeliverySettings)
+    delivery: DeliverySettings = attrs.field(factory=DeliverySettings)
     faults: Sequence[Fault] = ()
-    about: Function = field(factory=Function)
-    environment: Mapping[str, str] = field(factory=dict, repr=names_alone)
+    about: Function = attrs.field(factory=Function)
+    environment: Mapping[str, str] = attrs.field(factory=dict, repr=names_alone)
     record_limit: int = 20_000
     opt: Path | None = None
     api_port: int = 0

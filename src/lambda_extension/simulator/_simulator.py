@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, final
 
 import anyio
+import attrs
 import httpx
-from attrs import evolve, frozen
 
 from lambda_extension.serving._serve import serve_app
 from lambda_extension.serving._socket import listen_on
@@ -28,12 +28,10 @@ from lambda_extension.simulator._settings import Mode, Settings
 from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._record import Entry, Record
 
-__all__ = ["InvocationResult", "Phase", "Simulator"]
-
 Phase: TypeAlias = Literal["init-start", "init-end", "invoke-start", "invoke-end", "shutdown-start", "shutdown-end"]
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class InvocationResult:
     """What the caller of an invocation learns; milliseconds.
 
@@ -145,7 +143,7 @@ class Simulator:
             telemetry_supported=telemetry_supported,
             delivery=delivery or DeliverySettings(),
             faults=tuple(faults),
-            about=about if handler is None else evolve(about, handler=handler),
+            about=about if handler is None else attrs.evolve(about, handler=handler),
             environment=dict(environment or {}),
             opt=None if opt is None else opt.absolute(),
             api_port=api_port,

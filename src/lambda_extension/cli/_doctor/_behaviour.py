@@ -13,8 +13,6 @@ from lambda_extension.cli._doctor._observe import Life, Observation
 from lambda_extension.packaging._trial import EMPTY_TMP
 from lambda_extension.simulator._watching._record import Level
 
-__all__ = ["check_calm", "check_rough", "check_rules"]
-
 _IMPORT_TIME: Final = re.compile(r"import time:\s*(\d+) \|\s*(\d+) \|( +)(\S+)")
 _NO_MODULE: Final = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '([\w.]+)'")
 _SLOW_INIT_MS: Final = 2_000

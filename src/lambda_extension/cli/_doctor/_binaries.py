@@ -10,8 +10,6 @@ from typing import Final
 
 import attrs
 
-__all__ = ["Compiled", "compiled_in", "machine_of"]
-
 _MACHINES: Final = {3: "i386", 40: "arm", 62: "x86_64", 183: "arm64", 243: "riscv64"}
 _MACOS: Final = (b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
 _TAG: Final = re.compile(r"\.cpython-(\d)(\d+)[a-z]*-")

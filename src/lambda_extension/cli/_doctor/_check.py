@@ -6,8 +6,6 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-__all__ = ["Check", "Verdict"]
-
 Verdict: TypeAlias = Literal["pass", "fail", "warn", "skip"]
 
 

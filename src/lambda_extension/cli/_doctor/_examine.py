@@ -14,8 +14,6 @@ from lambda_extension.cli._layers import extension_files, lacks_interpreter, lai
 from lambda_extension.cli._setup import command_of, search_path
 from lambda_extension.simulator import ExtensionSpec
 
-__all__ = ["examine", "is_layer"]
-
 Report = Callable[[Check], object]
 
 

@@ -12,8 +12,6 @@ from typing import Final
 from lambda_extension.cli._doctor._binaries import machine_of
 from lambda_extension.cli._doctor._check import Check, Verdict
 
-__all__ = ["can_start", "check_file", "named_python"]
-
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _PYTHON: Final = re.compile(r"python(\d\.\d+)$")
 # Linux reads that much of the first line.

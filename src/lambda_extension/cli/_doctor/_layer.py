@@ -16,8 +16,6 @@ from lambda_extension.cli._doctor._check import Check
 from lambda_extension.cli._doctor._file import named_python
 from lambda_extension.cli._layers import extension_files
 
-__all__ = ["check_layer", "homes_of_packages", "where_is"]
-
 _MOST_UNZIPPED: Final = 250 * 1024 * 1024
 _MOST_UPLOADED: Final = 50 * 1024 * 1024
 _MB: Final = 1024 * 1024

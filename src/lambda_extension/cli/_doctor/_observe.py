@@ -25,8 +25,6 @@ from lambda_extension.simulator import (
     Simulator,
 )
 
-__all__ = ["Life", "Observation", "bare_python", "observe"]
-
 _HOURS: Final = 3 * 3600.0
 # Long enough for telemetry to arrive while the function still runs.
 _LATENCY: Final = 0.15

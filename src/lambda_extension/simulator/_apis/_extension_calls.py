@@ -14,8 +14,6 @@ from lambda_extension.simulator._platform._participants import Mailbox
 from lambda_extension.simulator._platform._sandbox import Sandbox
 from lambda_extension.simulator._platform._surroundings import LOOPBACK
 
-__all__ = ["next_event", "register", "report_error", "subscribe"]
-
 _API_PORT: Final = 9001
 
 

@@ -7,9 +7,7 @@ import uuid
 from collections.abc import Collection, Mapping
 from typing import Any, Final, final
 
-from attrs import define, frozen
-
-__all__ = ["ApiError", "ExtensionState", "ExtensionTable", "Function", "encode"]
+import attrs
 
 MAX_EXTENSIONS: Final = 10
 _STATE = "Extension.InvalidExtensionState"
@@ -35,7 +33,7 @@ class ApiError(Exception):
         return encode({"errorMessage": self.message, "errorType": self.error_type})
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Function:
     """What the simulation knows of the function."""
 
@@ -52,7 +50,7 @@ class Function:
         return f"arn:aws:lambda:{self.region}:{account}:function:{self.name}"
 
 
-@define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class ExtensionState:
     """One extension as the platform sees it."""
 

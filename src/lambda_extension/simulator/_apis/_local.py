@@ -9,8 +9,6 @@ from urllib.parse import urlsplit
 
 from lambda_extension.serving._asgi import ASGIApp, Receive, Scope, Send
 
-__all__ = ["LocalOnly"]
-
 # What the platform calls itself, beside what names the loopback interface anywhere.
 _NAMES: Final = frozenset({"localhost", "sandbox", "sandbox.localdomain"})
 _REFUSED: Final = b'{"errorMessage":"only this machine may call, not a web page","errorType":"AccessDenied"}'

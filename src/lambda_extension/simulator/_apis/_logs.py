@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["as_logs"]
-
 _KEPT: Final = {
     "platform.start": ("requestId", "version"),
     "platform.report": ("requestId", "metrics", "tracing"),

@@ -8,8 +8,6 @@ from typing import Final
 
 from lambda_extension.simulator._apis._extensions import ApiError, Function
 
-__all__ = ["CREDENTIALS_PATH", "METADATA_PATH", "TOKEN", "credentials", "metadata"]
-
 METADATA_PATH: Final = "/2026-01-15/metadata/execution-environment"
 CREDENTIALS_PATH: Final = "/2021-04-23/credentials"
 TOKEN: Final = "simulator"  # noqa: S105 - not a secret

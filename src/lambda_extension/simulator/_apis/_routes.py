@@ -24,8 +24,6 @@ from lambda_extension.simulator._platform._runtime_calls import (
 )
 from lambda_extension.simulator._platform._sandbox import Sandbox
 
-__all__ = ["Routes"]
-
 _Message: TypeAlias = MutableMapping[str, Any]
 _Receive: TypeAlias = Callable[[], Awaitable[_Message]]
 _Send: TypeAlias = Callable[[_Message], Awaitable[None]]

@@ -6,11 +6,9 @@ import json
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from attrs import frozen
+import attrs
 
 from lambda_extension.simulator._apis._extensions import ApiError
-
-__all__ = ["TYPES", "Subscription", "parse_subscription"]
 
 TYPES: Final = frozenset({"platform", "function", "extension"})
 
@@ -25,7 +23,7 @@ _LIMITS: Final = {
 }
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Subscription:
     """A subscription that was accepted."""
 

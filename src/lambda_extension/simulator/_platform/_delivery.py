@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol, TypeAlias, final
 
 import anyio
 import anyio.abc
+import attrs
 import httpx
-from attrs import evolve, frozen
 
 from lambda_extension._api._httpx_body import WholeBody
 from lambda_extension.simulator._apis._logs import as_logs
@@ -18,8 +18,6 @@ from lambda_extension.simulator._apis._telemetry import TYPES, Subscription
 from lambda_extension.simulator._platform._telemetry_event import Event
 from lambda_extension.simulator._watching._feedback import Feedback
 from lambda_extension.simulator._watching._record import Record
-
-__all__ = ["DROPPED", "DeliverySettings", "Outlet", "Subscriber"]
 
 _TOO_SLOW: Final = "Some logs were dropped because the downstream consumer is slower than the logs production rate"
 _LOGS_SUBSCRIPTION: Final = "platform.logsSubscription"
@@ -29,7 +27,7 @@ DROPPED: Final = "platform.logsDropped"
 _Item: TypeAlias = tuple[bytes, bool]
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class DeliverySettings:
     """How batches are sent.
 
@@ -105,7 +103,7 @@ class Subscriber:
                 self._add(event, unbounded=unbounded)
             return
         for type_, record in as_logs(event.type, event.record, self.subscription.schema_version):
-            self._add(evolve(event, type=type_, record=record), unbounded=unbounded)
+            self._add(attrs.evolve(event, type=type_, record=record), unbounded=unbounded)
 
     def _add(self, event: Event, *, unbounded: bool) -> None:
         if event.category in TYPES and event.category not in self.subscription.types:

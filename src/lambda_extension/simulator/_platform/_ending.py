@@ -8,11 +8,9 @@ from typing import Final
 
 import anyio
 import anyio.abc
-from attrs import field, frozen
+import attrs
 
 from lambda_extension.simulator._platform._sandbox import Sandbox
-
-__all__ = ["ShutdownReport", "end"]
 
 _EXTERNAL_BUDGET: Final = 2.0
 _INTERNAL_BUDGET: Final = 0.5
@@ -21,7 +19,7 @@ _FLUSH_LIMIT: Final = 1.0
 _REAP_LIMIT: Final = 1.0
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class ShutdownReport:
     """How an environment ended; milliseconds.
 
@@ -35,7 +33,7 @@ class ShutdownReport:
     reason: str
     budget_ms: float
     used_ms: float
-    exit_codes: dict[str, int | None] = field(factory=dict)
+    exit_codes: dict[str, int | None] = attrs.field(factory=dict)
     late: tuple[str, ...] = ()
     killed: tuple[str, ...] = ()
 

@@ -9,8 +9,6 @@ from lambda_extension.simulator._platform._participants import Invocation
 from lambda_extension.simulator._settings import Settings
 from lambda_extension.simulator._watching._clock import Clock
 
-__all__ = ["ending", "instance", "invoke_event", "report", "runtime_done", "start"]
-
 _TRACE: Final = "X-Amzn-Trace-Id"
 
 

@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
-
-__all__ = ["Obstacle", "named_paths", "obstacle"]
+import attrs
 
 _MACHINES: Final = {3: "i386", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv64"}
 _ALIASES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -21,7 +19,7 @@ _ALIASES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _HEAD: Final = 256
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Obstacle:
     """Why a file cannot be started.
 
@@ -39,7 +37,7 @@ class Obstacle:
     certain: bool = True
 
 
-@frozen
+@attrs.frozen
 class _View:
     """The files as a participant sees them: its search path, and its /opt."""
 

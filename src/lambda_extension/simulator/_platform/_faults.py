@@ -5,25 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Final, Literal, TypeAlias
 
-from attrs import frozen
-
-__all__ = [
-    "ROUTES",
-    "ClockJump",
-    "DeliveryFault",
-    "EventFault",
-    "Fault",
-    "Flood",
-    "KillFault",
-    "OutOfMemory",
-    "RouteFault",
-    "check_faults",
-]
+import attrs
 
 ROUTES: Final = ("register", "next", "init-error", "exit-error", "telemetry", "logs", "runtime-next")
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class RouteFault:
     """Disturb a route: `register`, `next`, `init-error`, `exit-error`, `telemetry`, `logs` or `runtime-next`.
 
@@ -40,7 +27,7 @@ class RouteFault:
     nth: int | None = None
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class DeliveryFault:
     """Send a batch twice, malformed, or with an event of an unknown type; `nth` from 1, `None` for all."""
 
@@ -48,7 +35,7 @@ class DeliveryFault:
     nth: int | None = None
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class EventFault:
     """Suppress telemetry events of one type, or delay them by `seconds`; `nth` from 1, `None` for all.
 
@@ -64,14 +51,14 @@ class EventFault:
     nth: int | None = None
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class OutOfMemory:
     """Let the function use up its memory during the `nth` invocation: the kernel kills the runtime, as on Lambda."""
 
     nth: int | None = 1
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class KillFault:
     """Kill a participant (`runtime` or an extension's name) at the start of `init`, `invoke` or `shutdown`."""
 
@@ -80,7 +67,7 @@ class KillFault:
     nth: int | None = 1
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class ClockJump:
     """Move the clock of who runs in this process by `seconds` at the start of the `nth` invocation."""
 
@@ -88,7 +75,7 @@ class ClockJump:
     nth: int = 1
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Flood:
     """Let the function log `per_second` lines for `seconds` during the `nth` invocation."""
 

@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from attrs import field, frozen
+import attrs
 
 from lambda_extension._environment import names_alone
 
-__all__ = ["ExtensionSpec", "FunctionContext", "Script", "ScriptedFunction", "function_argv"]
 
-
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class ScriptedFunction:
     """A function that does as told, in this process.
 
@@ -70,7 +68,7 @@ class Script:
         return turn
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class FunctionContext:
     """What an in-process function learns of its invocation.
 
@@ -85,13 +83,13 @@ class FunctionContext:
     log: Callable[[str], None]
 
 
-@frozen
+@attrs.frozen
 class ExtensionSpec:
     """An extension to start: its command or async callable, its name, more environment variables."""
 
     command: Any
-    name: str | None = field(default=None, kw_only=True)
-    environment: dict[str, str] = field(factory=dict, kw_only=True, repr=names_alone)
+    name: str | None = attrs.field(default=None, kw_only=True)
+    environment: dict[str, str] = attrs.field(factory=dict, kw_only=True, repr=names_alone)
 
     @property
     def argv(self) -> list[str] | None:

@@ -23,8 +23,6 @@ from lambda_extension.simulator._platform._sandbox import Sandbox
 from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._record import Record
 
-__all__ = ["Injector"]
-
 
 @final
 class Injector:

@@ -19,8 +19,6 @@ from lambda_extension.simulator._platform._surroundings import Surroundings
 from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._record import Record
 
-__all__ = ["Launcher"]
-
 
 class _Owner(Protocol):
     def output(self, who: str, line: str) -> None: ...

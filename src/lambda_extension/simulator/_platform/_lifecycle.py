@@ -20,8 +20,6 @@ from lambda_extension.simulator._settings import Settings
 from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._record import Record
 
-__all__ = ["Platform"]
-
 _RESTORE_LIMIT: Final = 10.0
 _OUT_OF_MEMORY: Final = "Runtime.OutOfMemory"
 

@@ -10,11 +10,9 @@ from collections.abc import Iterable
 from typing import Any, Final, final
 
 import anyio
-from attrs import define, field
+import attrs
 
 from lambda_extension.simulator._platform._processes import GroupProcess
-
-__all__ = ["Invocation", "Mailbox", "Participant", "SandboxClosedError", "max_memory_mb"]
 
 # What is said where nothing can be measured: no process, or no /proc.
 _UNMEASURED_MB: Final = 64
@@ -54,7 +52,7 @@ class Mailbox:
         return self._items.popleft()
 
 
-@define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class Participant:
     """The runtime or an extension: a process, or a task of this process.
 
@@ -71,7 +69,7 @@ class Participant:
 
     name: str
     real: bool = False
-    scope: anyio.CancelScope = field(factory=anyio.CancelScope)
+    scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     process: GroupProcess | None = None
     unstarted: bool = False
     exit_code: int | None = None
@@ -96,13 +94,13 @@ class Participant:
             self.signal(signal.SIGKILL)
 
 
-@define(eq=False, kw_only=True)
+@attrs.define(eq=False, kw_only=True)
 class Invocation:
     """One invocation on its way through the environment; moments in epoch seconds."""
 
     payload: bytes
     timeout: float
-    request_id: str = field(factory=lambda: str(uuid.uuid4()))
+    request_id: str = attrs.field(factory=lambda: str(uuid.uuid4()))
     trace_header: str | None = None
     client_context: str | None = None
     cognito_identity: str | None = None
@@ -117,8 +115,8 @@ class Invocation:
     status: str = "success"
     error_type: str | None = None
     out_of_memory: bool = False
-    logs: list[str] = field(factory=list)
-    reported: anyio.Event = field(factory=anyio.Event)
+    logs: list[str] = attrs.field(factory=list)
+    reported: anyio.Event = attrs.field(factory=anyio.Event)
 
 
 def max_memory_mb(participants: Iterable[Participant]) -> int:

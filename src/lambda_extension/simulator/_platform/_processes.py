@@ -12,8 +12,6 @@ from typing import Final, final
 import anyio
 import anyio.abc
 
-__all__ = ["GroupProcess"]
-
 _LINE_LIMIT: Final = 256 * 1024
 _DRAIN_LIMIT: Final = 1.0
 

@@ -11,8 +11,6 @@ from lambda_extension.simulator._platform._tracing import as_parent
 if TYPE_CHECKING:
     from lambda_extension.simulator._platform._sandbox import Sandbox
 
-__all__ = ["answer", "restore_next", "runtime_next", "runtime_trace_header"]
-
 _RESPONSE_LIMIT: Final = 6 * 1024 * 1024
 
 

@@ -28,8 +28,6 @@ from lambda_extension.simulator._settings import Settings
 from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._record import Record
 
-__all__ = ["Sandbox"]
-
 _REAP_LIMIT: Final = 5.0
 _FAREWELL: Final = 1.0
 _LOG_LIMIT: Final = 1000

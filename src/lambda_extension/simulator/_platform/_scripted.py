@@ -17,8 +17,6 @@ from lambda_extension.simulator._platform._runtime_calls import answer, runtime_
 if TYPE_CHECKING:
     from lambda_extension.simulator._platform._sandbox import Sandbox
 
-__all__ = ["InProcessRuntime"]
-
 
 @final
 class InProcessRuntime:

@@ -24,8 +24,6 @@ import anyio.to_thread
 
 from lambda_extension.simulator._platform._executables import named_paths
 
-__all__ = ["LOOPBACK", "Surroundings", "hosts_line", "open_surroundings"]
-
 LOOPBACK: Final = "127.0.0.1"
 # A loopback address that is not 127.0.0.1: who listens on that one alone gets nothing, as on Lambda.
 _SANDBOX: Final = "127.0.0.2"

@@ -15,8 +15,6 @@ from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._feedback import Feedback
 from lambda_extension.simulator._watching._record import Record
 
-__all__ = ["Telemetry"]
-
 _HISTORY: Final = 10_000
 
 

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from attrs import frozen
+import attrs
 
 from lambda_extension.simulator._watching._clock import Clock
 
-__all__ = ["Event"]
 
-
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Event:
     """One telemetry event.
 

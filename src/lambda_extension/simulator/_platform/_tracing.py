@@ -5,8 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 
-__all__ = ["as_parent", "new_span_id", "new_trace_header"]
-
 
 def new_trace_header() -> str:
     """Return the header of a new, sampled trace."""

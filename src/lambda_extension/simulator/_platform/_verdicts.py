@@ -7,21 +7,19 @@ import signal
 from collections.abc import Collection
 from typing import Any, Final, final
 
-from attrs import frozen
+import attrs
 
 from lambda_extension.simulator._apis._extensions import ApiError, ExtensionState
 from lambda_extension.simulator._platform._executables import Obstacle
 from lambda_extension.simulator._platform._participants import Invocation, Participant
 from lambda_extension.simulator._watching._record import Record
 
-__all__ = ["Verdicts"]
-
 _POLL: Final = "Keep asking for the next event until SHUTDOWN arrives, and only then exit."
 _REGISTER: Final = "POST /2020-01-01/extension/register at start."
 _OUT_OF_MEMORY: Final = (137, -signal.SIGKILL)
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class _Refusal:
     call: str
     status: int

@@ -8,8 +8,6 @@ from typing import final
 
 import anyio
 
-__all__ = ["Clock"]
-
 
 @final
 class Clock:

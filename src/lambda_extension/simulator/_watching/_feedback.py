@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 import anyio
-from attrs import define
-
-__all__ = ["Feedback"]
+import attrs
 
 # So many deliveries in a row that are answered by output make a loop: a single echo ends by itself.
 _LOOP: Final = 3
@@ -15,7 +13,7 @@ _LOOP: Final = 3
 _PROMPT: Final = 0.1
 
 
-@define(eq=False)
+@attrs.define(eq=False)
 class _Watched:
     delivered_at: float | None = None
     echoes: int = 0

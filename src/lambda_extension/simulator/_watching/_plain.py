@@ -5,8 +5,6 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-__all__ = ["plain"]
-
 # Format characters that scripts need and that move nothing: the joiner and the non-joiner.
 _HARMLESS: Final = frozenset("\u200c\u200d")
 

@@ -8,18 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias, final
 
 import anyio
-from attrs import field, frozen
+import attrs
 
 from lambda_extension.simulator._watching._clock import Clock
-
-__all__ = ["Entry", "Finding", "Level", "Record"]
 
 Level: TypeAlias = Literal["error", "warning", "note"]
 
 _RULING: Final = re.compile(r"[\W_]*")
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Entry:
     """One thing that happened.
 
@@ -35,10 +33,10 @@ class Entry:
     kind: str
     who: str
     what: str
-    detail: Mapping[str, Any] = field(factory=dict)
+    detail: Mapping[str, Any] = attrs.field(factory=dict)
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Finding:
     """A rule that a participant broke: one sentence, and what to do about it.
 

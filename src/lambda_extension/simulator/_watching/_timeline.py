@@ -9,12 +9,10 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final, final
 
-from attrs import field, frozen
+import attrs
 
 from lambda_extension.simulator._watching._plain import plain
 from lambda_extension.simulator._watching._record import Entry, Finding
-
-__all__ = ["Span", "Timeline"]
 
 _LEGEND: Final = {
     "init": "init",
@@ -27,7 +25,7 @@ _LEGEND: Final = {
 }
 
 
-@frozen(kw_only=True)
+@attrs.frozen(kw_only=True)
 class Span:
     """a stretch of time on a lane; a `mark` has no length.
 
@@ -44,7 +42,7 @@ class Span:
     kind: str
     start: float
     end: float
-    detail: Mapping[str, Any] = field(factory=dict)
+    detail: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @final
