@@ -27,7 +27,7 @@ SOURCE = Path(lambda_extension.__file__).parent
 
 # A room may import only from those that stand before it, and from itself.
 LAYERS = [
-    ["_lazy", "_exceptions", "_budget", "_threads", "early"],
+    ["_lazy", "_exceptions", "_budget", "_threads", "_validators", "early"],
     ["serving"],
     ["_api", "_environment"],
     ["telemetry"],

@@ -39,6 +39,7 @@ from lambda_extension._exceptions import (
     SubscriptionError,
     TelemetryNotSupportedError,
 )
+from lambda_extension._validators import check_http_client, check_type
 from lambda_extension.early import JSON, REGISTER, register_body, register_headers
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class ExtensionClient:
             it is closed with the client.
 
     Raises:
+        TypeError: An argument is of another type.
         NotInLambdaError: No runtime API is known.
         ValueError: The address is not `host:port`, or the httpx client would send the calls to a proxy.
     """
@@ -80,6 +82,9 @@ class ExtensionClient:
         http_client: httpx.AsyncClient | None = None,
         registering: anyio.abc.SocketStream | None = None,
     ) -> None:
+        check_type("runtime_api", runtime_api, str | None, "a string of host:port or None")
+        check_type("environment", environment, Environment | None, "an Environment or None")
+        check_http_client(http_client)
         self.environment: Environment = Environment.from_mapping() if environment is None else environment
         address = runtime_api or self.environment.runtime_api
         if not address:

@@ -14,6 +14,7 @@ from lambda_extension._api._enums import (
     ShutdownReason,
     TelemetryType,
 )
+from lambda_extension._validators import whole
 
 
 @attrs.frozen(kw_only=True)
@@ -84,17 +85,6 @@ class ShutdownEvent:
     shutdown_reason: ShutdownReason
 
 
-def _within(low: int, high: int) -> Any:
-    def check(instance: object, attribute: attrs.Attribute[int], value: int) -> None:
-        msg = f"{type(instance).__name__}.{attribute.name} must be a whole number of {low} to {high}, not {value!r}"
-        if type(value) is not int:
-            raise TypeError(msg)
-        if not low <= value <= high:
-            raise ValueError(msg)
-
-    return check
-
-
 @attrs.frozen(kw_only=True)
 class Buffering:
     """How the platform gathers events into a batch; it sends at whichever limit is reached first.
@@ -111,9 +101,9 @@ class Buffering:
         ValueError: A value is outside its limits.
     """
 
-    max_items: int = attrs.field(default=10_000, validator=_within(1_000, 10_000))
-    max_bytes: int = attrs.field(default=262_144, validator=_within(262_144, 1_048_576))
-    timeout_ms: int = attrs.field(default=1_000, validator=_within(25, 30_000))
+    max_items: int = attrs.field(default=10_000, validator=whole(1_000, 10_000))
+    max_bytes: int = attrs.field(default=262_144, validator=whole(262_144, 1_048_576))
+    timeout_ms: int = attrs.field(default=1_000, validator=whole(25, 30_000))
 
     def to_wire(self) -> dict[str, int]:
         """Give the JSON object that the platform takes."""
@@ -138,7 +128,7 @@ class Destination:
         ValueError: The port, protocol or path cannot be one.
     """
 
-    port: int = attrs.field(validator=_within(1, 65_535))
+    port: int = attrs.field(validator=whole(1, 65_535))
     protocol: Literal["HTTP", "TCP"] = attrs.field(default="HTTP", validator=attrs.validators.in_(["HTTP", "TCP"]))
     path: str = attrs.field(default="/", validator=attrs.validators.matches_re(r"/\S*"))
     host: str = "sandbox.localdomain"

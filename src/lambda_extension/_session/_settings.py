@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import Any
+
+from lambda_extension._validators import check_http_client, check_type
 
 
 def check_settings(
@@ -30,34 +31,26 @@ def check_settings(
     Raises:
         TypeError: One is of another type; the message names it.
     """
-    _check("required", required, bool, "a bool")
-    _check("account_id", account_id, bool, "a bool")
-    _check("name", name, str | None, "a string or None")
-    _check("runtime_api", runtime_api, str | None, "a string of host:port or None")
+    check_type("required", required, bool, "a bool")
+    check_type("account_id", account_id, bool, "a bool")
+    check_type("name", name, str | None, "a string or None")
+    check_type("runtime_api", runtime_api, str | None, "a string of host:port or None")
     if telemetry is not None:
         from lambda_extension._api._models import LogsSubscription, TelemetrySubscription
 
         wanted = "a TelemetrySubscription, a LogsSubscription or None"
-        _check("telemetry", telemetry, TelemetrySubscription | LogsSubscription, wanted)
+        check_type("telemetry", telemetry, TelemetrySubscription | LogsSubscription, wanted)
     if receiver is not None:
         from lambda_extension.telemetry import ReceiverSettings
 
-        _check("receiver", receiver, ReceiverSettings, "a ReceiverSettings or None")
+        check_type("receiver", receiver, ReceiverSettings, "a ReceiverSettings or None")
     if environment is not None:
         from lambda_extension._environment import Environment
 
-        _check("environment", environment, Environment, "an Environment or None")
-    if http_client is not None:
-        httpx = sys.modules.get("httpx")  # whoever has a client of it has imported it
-        _check("http_client", http_client, () if httpx is None else httpx.AsyncClient, "an httpx.AsyncClient or None")
+        check_type("environment", environment, Environment, "an Environment or None")
+    check_http_client(http_client)
     if events is None:
         return None
     if isinstance(events, str) or not isinstance(events, Iterable):
-        _check("events", events, (), "a collection of event types or None")
+        check_type("events", events, (), "a collection of event types or None")
     return tuple(events)
-
-
-def _check(name: str, value: object, kind: Any, wanted: str) -> None:
-    if not isinstance(value, kind):
-        msg = f"{name} must be {wanted}, not {value!r}"
-        raise TypeError(msg)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, final
 
 import attrs
 
+from lambda_extension._validators import number, whole
 from lambda_extension.delivery._sinks import Limits, Payload
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ class Batching:
         max_age: Seconds between the first and the last event's arrival; None for no limit.
     """
 
-    max_items: int = attrs.field(default=10_000, validator=attrs.validators.ge(1))
-    max_bytes: int = attrs.field(default=1024 * 1024, validator=attrs.validators.ge(1))
-    max_age: float | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.gt(0)))
+    max_items: int = attrs.field(default=10_000, validator=whole(1))
+    max_bytes: int = attrs.field(default=1024 * 1024, validator=whole(1))
+    max_age: float | None = attrs.field(default=None, validator=attrs.validators.optional(number(above=0)))
 
     def within(self, limits: Limits) -> Batching:
         """Give the same, but for what a backend does not take."""

@@ -7,6 +7,8 @@ from typing import final
 
 import attrs
 
+from lambda_extension._validators import number, whole
+
 
 @final
 @attrs.frozen(kw_only=True)
@@ -20,9 +22,9 @@ class Breaker:
         max_cooldown: The longest cool-down, in seconds; also the most of a `Retry-After` that is honoured.
     """
 
-    failures: int = attrs.field(default=3, validator=attrs.validators.ge(1))
-    cooldown: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
-    max_cooldown: float = attrs.field(default=60.0, validator=attrs.validators.gt(0))
+    failures: int = attrs.field(default=3, validator=whole(1))
+    cooldown: float = attrs.field(default=5.0, validator=number(above=0))
+    max_cooldown: float = attrs.field(default=60.0, validator=number(above=0))
 
 
 @final

@@ -18,6 +18,7 @@ import anyio.lowlevel
 from lambda_extension._api._enums import ShutdownReason
 from lambda_extension._api._models import Registration
 from lambda_extension._budget import DELIVERY_END, NOTING_LIMIT, SHUTDOWN_BUDGET, shielded, wall_clock
+from lambda_extension._validators import check_type
 from lambda_extension.delivery._accounts import Complaints, DeliveryStatistics, logger
 from lambda_extension.delivery._backlog import Backlog
 from lambda_extension.delivery._batches import Batching
@@ -68,6 +69,7 @@ class Delivery:
             answered after that.
 
     Raises:
+        TypeError: An argument is of another type.
         ModuleNotFoundError: tenacity, or zstandard where it is asked for, is not installed.
         ValueError: Another delivery has the same spill directory, or the name is not made of letters, digits, dots,
             hyphens and underscores.
@@ -88,17 +90,18 @@ class Delivery:
         max_buffered_bytes: int = 8 * 1024 * 1024,
         send_timeout: float = 10.0,
     ) -> None:
-        if name is not None and not re.fullmatch(r"[\w.-]+", name, re.ASCII):
-            msg = f"a delivery's name is made of letters, digits, dots, hyphens and underscores, not {name!r}"
-            raise ValueError(msg)
+        _check_sink(sink, name)
+        check_type("batching", batching, Batching | None, "a Batching or None")
+        check_type("retry", retry, Retry | None, "a Retry or None")
+        check_type("breaker", breaker, Breaker | None, "a Breaker or None")
+        check_type("spill", spill, Spill | None, "a Spill or None")
+        check_type("max_buffered_bytes", max_buffered_bytes, int, "a number of bytes")
+        check_type("send_timeout", send_timeout, int | float, "a number of seconds")
         self.name = name
         self._label = "delivery" if name is None else f"delivery {name}"
         own: Encoder | None = getattr(sink, "encoder", None)
         encoder = encoder or own or JSONArray()
-        # A missing package should be found out now, not at the first payload.
-        if importlib.util.find_spec("tenacity") is None:
-            msg = "delivery needs tenacity: pip install 'lambda-extension[delivery]'"
-            raise ModuleNotFoundError(msg, name="tenacity")
+        _find_tenacity()
         compress(b"", encoder.compression)
         limits = limits_of(sink, encoder)
         self._spill = spill
@@ -243,6 +246,23 @@ class Delivery:
         if level < logging.WARNING and not logger.hasHandlers():
             # Logging's own last resort shows warnings alone, and this is the one line that everybody should see.
             sys.stderr.write(f"{self._label} until {reason}: {figures}\n")
+
+
+def _find_tenacity() -> None:
+    """Find out now, and not at the first payload, that a package is missing."""
+    if importlib.util.find_spec("tenacity") is None:
+        msg = "delivery needs tenacity: pip install 'lambda-extension[delivery]'"
+        raise ModuleNotFoundError(msg, name="tenacity")
+
+
+def _check_sink(sink: object, name: object) -> None:
+    if isinstance(sink, type) or not callable(getattr(sink, "send", None)):
+        msg = f"sink must be an object with a method send, such as HTTPSink('https://host/path'), not {sink!r}"
+        raise TypeError(msg)
+    check_type("name", name, str | None, "a string or None")
+    if isinstance(name, str) and not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        msg = f"a delivery's name is made of letters, digits, dots, hyphens and underscores, not {name!r}"
+        raise ValueError(msg)
 
 
 def _claim(delivery: Delivery, spill: Spill, name: str | None) -> str:

@@ -18,6 +18,7 @@ import anyio
 
 from lambda_extension._budget import CLOSING_LIMIT, shielded, wall_clock
 from lambda_extension._threads import in_daemon_thread
+from lambda_extension._validators import check_http_client, check_type
 from lambda_extension.delivery._encoders import Encoder, JSONArray
 from lambda_extension.delivery._proxies import ProxyError, proxy_for
 from lambda_extension.delivery._sinks import Payload, SinkError
@@ -66,6 +67,7 @@ class HTTPSink:
         http_client: An httpx client to use instead of own connections; it stays open.
 
     Raises:
+        TypeError: An argument is of another type.
         ValueError: The URL is not one of http or https with a host.
     """
 
@@ -81,6 +83,11 @@ class HTTPSink:
         read_answer: ReadAnswer | None = None,
         http_client: httpx.AsyncClient | None = None,
     ) -> None:
+        check_type("timeout", timeout, int | float, "a number of seconds")
+        check_http_client(http_client)
+        if not isinstance(headers, Mapping | None):
+            msg = f"headers must be a mapping or None, not of type {type(headers).__name__}"  # they are often secret
+            raise TypeError(msg)
         self.encoder: Encoder = encoder or JSONArray()
         self._parts = _checked(url)
         scheme, host = self._parts.scheme, self._parts.netloc.rpartition("@")[2]
@@ -236,11 +243,13 @@ class _Connections(NamedTuple):
 
 
 def _checked(url: str) -> SplitResult:
+    msg = "HTTPSink needs a URL such as https://host/path"  # not what it was: there may be a password in it
+    if not isinstance(url, str):
+        raise TypeError(msg)
     with contextlib.suppress(ValueError):
         parts = urlsplit(url)
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
             return parts
-    msg = "HTTPSink needs a URL such as https://host/path"  # not what it was: there may be a password in it
     raise ValueError(msg)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 import anyio
 import attrs
 
+from lambda_extension._validators import number, whole
 from lambda_extension.delivery._sinks import SinkError
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ class Retry:
             long.
     """
 
-    attempts: int = attrs.field(default=4, validator=attrs.validators.ge(1))
-    initial: float = attrs.field(default=0.1, validator=attrs.validators.gt(0))
-    maximum: float = attrs.field(default=5.0, validator=attrs.validators.gt(0))
+    attempts: int = attrs.field(default=4, validator=whole(1))
+    initial: float = attrs.field(default=0.1, validator=number(above=0))
+    maximum: float = attrs.field(default=5.0, validator=number(above=0))
 
 
 def retry_after(error: BaseException | None) -> float | None:

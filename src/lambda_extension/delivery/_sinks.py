@@ -8,6 +8,7 @@ from typing import Protocol, final
 import attrs
 
 from lambda_extension._exceptions import LambdaExtensionError
+from lambda_extension._validators import whole
 
 
 @final
@@ -43,9 +44,9 @@ class Limits:
         event_bytes: Bytes of one encoded event; a longer one is dropped as `too_large`.
     """
 
-    items: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
-    bytes: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
-    event_bytes: int | None = attrs.field(default=None, validator=attrs.validators.optional(attrs.validators.ge(1)))
+    items: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(1)))
+    bytes: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(1)))
+    event_bytes: int | None = attrs.field(default=None, validator=attrs.validators.optional(whole(1)))
 
 
 class Sink(Protocol):

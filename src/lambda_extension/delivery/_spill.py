@@ -25,6 +25,8 @@ from typing import Annotated, NamedTuple, final
 import attrs
 import msgspec
 
+from lambda_extension._validators import whole
+
 _MAGIC = b"LXS2"
 _HEAD = struct.Struct("<4scIII")  # magic, state, length of the description, length of the rest, checksum of both
 _STATE_OFFSET = len(_MAGIC)
@@ -107,8 +109,8 @@ class Spill:
     """
 
     directory: str | os.PathLike[str] | None = None
-    max_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=attrs.validators.ge(1))
-    segment_bytes: int = attrs.field(default=2 * 1024 * 1024, validator=attrs.validators.ge(1))
+    max_bytes: int = attrs.field(default=64 * 1024 * 1024, validator=whole(1))
+    segment_bytes: int = attrs.field(default=2 * 1024 * 1024, validator=whole(1))
     durable: bool = False
 
 

@@ -22,7 +22,7 @@ from lambda_extension.otel._identity import Identities
 from lambda_extension.otel._metrics import MetricMaker, Temporality
 from lambda_extension.otel._phases import Sampled, SpanEnd, SpanMaker
 from lambda_extension.otel._resource import lambda_resource, named_account, new_instance_id
-from lambda_extension.otel._variables import SignalSettings, settings_of, signal_settings
+from lambda_extension.otel._variables import Settings, SignalSettings, settings_of, signal_settings
 from lambda_extension.processing import TelemetryProcessor
 from lambda_extension.processing._lifecycle import side_by_side
 from lambda_extension.records import Correlator, LineSettings, Pipeline
@@ -118,28 +118,18 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             "logs": log_exporter,
             "metrics": metric_exporter,
         }
-        for signal in signals:
-            if signal not in exporters:
-                msg = f"signals are of {', '.join(exporters)}, not {signal!r}"
-                raise ValueError(msg)
-        for signal, exporter in exporters.items():
-            if exporter is not None and signal not in signals:
-                msg = f"there is an exporter for {signal}, which are not among the signals"
-                raise ValueError(msg)
-        arguments: dict[str, Any] = {
-            "endpoint": endpoint,
-            "headers": headers,
-            "timeout": timeout,
-            "compression": compression,
-            "protocol": protocol,
-        }
-        self._settings: dict[Signal, SignalSettings] = {
-            signal: found
-            for signal in signals
-            if (found := signal_settings(signal, variables, **arguments)).exporter != "none"
-            and not self._general.disabled
-            and not (signal == "traces" and sampled is None and self._general.sampler == "never")
-        }
+        _check_signals(signals, exporters)
+        self._settings = _settings_by_signal(
+            signals,
+            variables,
+            self._general,
+            sampled=sampled,
+            endpoint=endpoint,
+            headers=headers,
+            timeout=timeout,
+            compression=compression,
+            protocol=protocol,
+        )
         self._environment = environment or Environment.from_mapping()
         self._resource = Resource({})
         self._deliveries: dict[Signal, Delivery] = {
@@ -314,6 +304,35 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             await tasks.start(functools.partial(serve, app, port=port, server=server))
         except OSError as error:
             logger.warning("the function's own OTLP is not taken in: port %d cannot be used: %s", port, error)
+
+
+def _check_signals(signals: Collection[Signal], exporters: Mapping[Signal, object]) -> None:
+    for signal in signals:
+        if signal not in exporters:
+            msg = f"signals are of {', '.join(exporters)}, not {signal!r}"
+            raise ValueError(msg)
+    for signal, exporter in exporters.items():
+        if exporter is not None and signal not in signals:
+            msg = f"there is an exporter for {signal}, which are not among the signals"
+            raise ValueError(msg)
+
+
+def _settings_by_signal(
+    signals: Collection[Signal],
+    variables: Mapping[str, str],
+    general: Settings,
+    *,
+    sampled: Sampled | None,
+    **arguments: Any,
+) -> dict[Signal, SignalSettings]:
+    """Give the settings of each signal that leaves at all."""
+    return {
+        signal: found
+        for signal in signals
+        if (found := signal_settings(signal, variables, **arguments)).exporter != "none"
+        and not general.disabled
+        and not (signal == "traces" and sampled is None and general.sampler == "never")
+    }
 
 
 def _gzip(settings: SignalSettings) -> Literal["gzip"] | None:

@@ -3,16 +3,12 @@
 # ruff: noqa: ARG002 - each policy looks at those of the arguments that it needs
 from __future__ import annotations
 
-from typing import Any, final
+from typing import final
 
 import attrs
 
-from lambda_extension.processing._policies import LET_GO, Action, Clock, Decision, FlushSchedule, positive
-
-
-def _positive_or_none(instance: object, attribute: attrs.Attribute[Any], value: float | None) -> None:
-    if value is not None:
-        positive(instance, attribute, value)
+from lambda_extension._validators import number, whole
+from lambda_extension.processing._policies import LET_GO, Action, Clock, Decision, FlushSchedule
 
 
 @final
@@ -30,9 +26,12 @@ class OnSize:
         max_age: Seconds since the first of them came; None for no limit.
     """
 
-    max_items: int = attrs.field(default=1_000, validator=positive)
-    max_bytes: int = attrs.field(default=256 * 1024, validator=positive)
-    max_age: float | None = attrs.field(default=60.0, validator=_positive_or_none)
+    max_items: int = attrs.field(default=1_000, validator=whole(1))
+    max_bytes: int = attrs.field(default=256 * 1024, validator=whole(1))
+    max_age: float | None = attrs.field(
+        default=60.0,
+        validator=attrs.validators.optional(number(above=0)),  # type: ignore[arg-type]  # it takes None too
+    )
 
     def begin(self, now: float) -> FlushSchedule:
         """Make the state of a run that begins now (epoch seconds)."""

@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections import deque
 from enum import Enum
-from typing import Any, Protocol, final
+from typing import Protocol, final
 
 import attrs
+
+from lambda_extension._validators import number, whole
 
 
 class Action(Enum):
@@ -86,19 +88,6 @@ class FlushPolicy(Protocol):
         raise NotImplementedError  # pragma: no cover - a protocol
 
 
-def positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    """Refuse what is not greater than 0."""
-    if not value > 0:
-        msg = f"{type(instance).__name__}.{attribute.name} must be greater than 0, not {value!r}"
-        raise ValueError(msg)
-
-
-def _share(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not 0 < value <= 1:
-        msg = f"{type(instance).__name__}.{attribute.name} must be greater than 0 and at most 1, not {value!r}"
-        raise ValueError(msg)
-
-
 class Clock:
     """When the last flush began; a wall clock that was set back counts as if the time were over."""
 
@@ -130,9 +119,9 @@ class EndOfInvocation:
             overlap and nothing freezes.
     """
 
-    share: float = attrs.field(default=0.8, validator=_share)
-    limit: float = attrs.field(default=2.0, validator=positive)
-    interval: float = attrs.field(default=10.0, validator=positive)
+    share: float = attrs.field(default=0.8, validator=number(above=0, most=1))
+    limit: float = attrs.field(default=2.0, validator=number(above=0))
+    interval: float = attrs.field(default=10.0, validator=number(above=0))
 
     def begin(self, now: float) -> FlushSchedule:
         """Make the state of a run that begins now (epoch seconds)."""
@@ -172,8 +161,8 @@ class Every:
         limit: Seconds that one flush may hold an invocation.
     """
 
-    seconds: float = attrs.field(default=20.0, validator=positive)
-    limit: float = attrs.field(default=2.0, validator=positive, kw_only=True)
+    seconds: float = attrs.field(default=20.0, validator=number(above=0))
+    limit: float = attrs.field(default=2.0, validator=number(above=0), kw_only=True)
 
     def begin(self, now: float) -> FlushSchedule:
         """Make the state of a run that begins now (epoch seconds)."""
@@ -219,10 +208,10 @@ class Adaptive:
         limit: Seconds that one flush may hold an invocation.
     """
 
-    period: float = attrs.field(default=20.0, validator=positive)
-    window: int = attrs.field(default=10, validator=attrs.validators.ge(2))
-    share: float = attrs.field(default=0.8, validator=_share)
-    limit: float = attrs.field(default=2.0, validator=positive)
+    period: float = attrs.field(default=20.0, validator=number(above=0))
+    window: int = attrs.field(default=10, validator=whole(2))
+    share: float = attrs.field(default=0.8, validator=number(above=0, most=1))
+    limit: float = attrs.field(default=2.0, validator=number(above=0))
 
     def begin(self, now: float) -> FlushSchedule:
         """Make the state of a run that begins now (epoch seconds)."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
+from lambda_extension._validators import number, whole
 from lambda_extension.records._lines import Reading
 from lambda_extension.records._record import encode_json
 
@@ -21,9 +22,9 @@ class Holding:
         max_age: Seconds that a line waits, until `Correlator.release` lets it go.
     """
 
-    max_records: int = attrs.field(default=1000, validator=attrs.validators.ge(1))
-    max_bytes: int = attrs.field(default=1024 * 1024, validator=attrs.validators.ge(1))
-    max_age: float = attrs.field(default=10.0, validator=attrs.validators.ge(0))
+    max_records: int = attrs.field(default=1000, validator=whole(1))
+    max_bytes: int = attrs.field(default=1024 * 1024, validator=whole(1))
+    max_age: float = attrs.field(default=10.0, validator=number(least=0))
 
 
 @attrs.define(eq=False)

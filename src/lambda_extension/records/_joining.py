@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from lambda_extension._validators import number, whole
 from lambda_extension.records._record import LogRecord
 from lambda_extension.records._severity import ERROR
 from lambda_extension.records._times import unix_nanoseconds
@@ -26,10 +27,10 @@ class JoinLines:
         max_age: Seconds that a message waits for its next line at most, until `Correlator.release` lets it go.
     """
 
-    max_lines: int = attrs.field(default=500, validator=attrs.validators.ge(1))
-    max_bytes: int = attrs.field(default=64 * 1024, validator=attrs.validators.ge(1))
-    max_gap: float = attrs.field(default=0.1, validator=attrs.validators.gt(0))
-    max_age: float = attrs.field(default=1.0, validator=attrs.validators.ge(0))
+    max_lines: int = attrs.field(default=500, validator=whole(1))
+    max_bytes: int = attrs.field(default=64 * 1024, validator=whole(1))
+    max_gap: float = attrs.field(default=0.1, validator=number(above=0))
+    max_age: float = attrs.field(default=1.0, validator=number(least=0))
 
 
 @attrs.define(eq=False)

@@ -11,6 +11,7 @@ import anyio.lowlevel
 import attrs
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from lambda_extension._validators import text_or_none, whole
 from lambda_extension.serving._asgi import ServerName
 from lambda_extension.telemetry._events import TelemetryEvent
 
@@ -32,10 +33,10 @@ class ReceiverSettings:
         server: Who serves it: `hypercorn`, or `direct`, which is faster and smaller and needs the extra `direct`.
     """
 
-    host: str | None = None
-    port: int = attrs.field(default=0, validator=[attrs.validators.ge(0), attrs.validators.le(65_535)])
-    max_buffered_batches: int = attrs.field(default=7, validator=attrs.validators.ge(1))
-    max_body_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=attrs.validators.ge(1))
+    host: str | None = attrs.field(default=None, validator=text_or_none)
+    port: int = attrs.field(default=0, validator=whole(0, 65_535))
+    max_buffered_batches: int = attrs.field(default=7, validator=whole(1))
+    max_body_bytes: int = attrs.field(default=8 * 1024 * 1024, validator=whole(1))
     server: ServerName = attrs.field(default="hypercorn", validator=attrs.validators.in_(("hypercorn", "direct")))
 
 

@@ -13,6 +13,7 @@ import attrs
 from anyio.abc import SocketAttribute
 
 from lambda_extension._budget import closing_until, shielded
+from lambda_extension._validators import whole
 from lambda_extension.delivery._encoders import Compression
 from lambda_extension.delivery._reaching import reach
 from lambda_extension.delivery._sinks import Limits, Payload
@@ -42,8 +43,8 @@ class Syslog5424:
         max_bytes: Bytes of a message's text; what is longer is cut. Receivers take 8 KiB at the least and often more.
     """
 
-    facility: int = attrs.field(default=_USER, validator=[attrs.validators.ge(0), attrs.validators.le(23)])
-    max_bytes: int = 256 * 1024
+    facility: int = attrs.field(default=_USER, validator=whole(0, 23))
+    max_bytes: int = attrs.field(default=256 * 1024, validator=whole(1))
     compression: Compression | None = attrs.field(default=None, init=False)
     records: bool = attrs.field(default=True, init=False)
     limits: Limits = attrs.field(default=Limits(), init=False)
