@@ -274,6 +274,21 @@ async def test_every_call_is_a_line_at_debug(caplog: pytest.LogCaptureFixture) -
     ]
 
 
+async def test_an_error_is_reported_whatever_its_message_is() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise KeyError
+
+    async with FakeLambda() as platform, client_of(platform) as client:
+        await client.register("x")
+        await client.init_error(ValueError("no file \udcff"))
+        assert platform.calls[-1][1]["errorMessage"] == "no file \\udcff"
+        assert platform.calls[-1][1]["stackTrace"] == ["ValueError: no file \\udcff"]
+        await client.init_error(MuteError())
+        assert platform.calls[-1][1]["errorType"] == "Extension.MuteError"
+        assert platform.calls[-1][1]["errorMessage"] == "its message cannot be made: str() of it fails"
+
+
 async def test_of_a_group_with_one_leaf_the_leaf_is_reported() -> None:
     async with FakeLambda() as platform, client_of(platform) as client:
         await client.register("x")

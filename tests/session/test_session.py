@@ -28,6 +28,7 @@ from lambda_extension import (
     open_telemetry,
 )
 from lambda_extension._budget import SHUTDOWN_MARGIN, wall_clock
+from lambda_extension.serving import ServerName
 from lambda_extension.telemetry import FunctionLog, PlatformReport, ReceiverSettings
 
 
@@ -625,10 +626,12 @@ async def test_the_listener_binds_what_sandbox_localdomain_resolves_to(
     assert "sandbox.localdomain resolves to 203.0.113.1, which cannot be bound" in caplog.text
 
 
-async def test_nothing_is_logged_in_an_ordinary_life(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING)
+async def test_nothing_is_logged_in_an_ordinary_life(server: ServerName, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)  # of every logger, whoever's: servers like to say where they run
     async with FakeLambda() as platform:
-        platform.shut_down()
-        async with open_telemetry(**settings(platform)) as telemetry:
-            assert [event async for event in telemetry] == []
-    assert caplog.messages == []
+        async with open_telemetry(receiver=ReceiverSettings(server=server), **settings(platform)) as telemetry:
+            assert await platform.post([log("a")]) == 200
+            platform.shut_down()
+            assert texts([event async for event in telemetry]) == ["a"]
+    # httpx is how this test speaks.
+    assert [(name, text) for name, _, text in caplog.record_tuples if name != "httpx"] == []

@@ -236,9 +236,9 @@ class ExtensionClient:
             IDENTIFIER: self.registration.extension_id,
             "Lambda-Extension-Function-Error-Type": kind,
         }
-        trace = "".join(traceback.format_exception(error))[-_LONGEST_TEXT:]
+        trace = _sendable("".join(traceback.format_exception(error)))[-_LONGEST_TEXT:]
         body = {
-            "errorMessage": str(leaf)[:_LONGEST_TEXT],
+            "errorMessage": _message_of(leaf)[:_LONGEST_TEXT],
             "errorType": kind,
             "stackTrace": trace.splitlines(),
         }
@@ -339,6 +339,19 @@ def _legal_error_type(error_type: str, phase: str) -> str:
     """Make what a header may carry: a line feed in it once broke a well-known extension."""
     legal = re.sub(r"[^!-~]+", "", error_type)[:_LONGEST_ERROR_TYPE]
     return legal or f"Extension.{phase.capitalize()}Error"
+
+
+def _message_of(error: BaseException) -> str:
+    """Return an error's message; Lambda is told of the error even if that cannot be made."""
+    try:
+        return _sendable(str(error))
+    except Exception:  # noqa: BLE001 - it comes from a method of whoever defined the error
+        return "its message cannot be made: str() of it fails"
+
+
+def _sendable(text: str) -> str:
+    """Write out what UTF-8 cannot hold: half of a pair, as in the name of a file that is none."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def leaf_of(error: Any) -> Any:
