@@ -590,6 +590,25 @@ async def test_degraded_a_flush_that_is_cut_off_again_and_again_counts_too() -> 
     assert hanging.flushed == [5]
 
 
+async def test_degraded_what_is_left_is_stored_however_often_the_flush_has_failed() -> None:
+    stored: list[int] = []
+
+    class Storing(Timed):
+        async def store_what_is_left(self) -> None:
+            stored.append(len(self.began["flush"]))
+
+    hanging = Storing(flush_takes=HANG)
+    async with running(hanging, policy=END, degrade=True) as session:
+        for number in range(6):
+            session.invoke(str(number), 100.0)
+            session.send(body(runtime_done(str(number))))
+            await anyio.sleep(2.0)
+        assert len(hanging.began["flush"]) == 5  # and then it is left alone
+        session.shut_down()
+    assert stored == [5]
+    assert len(hanging.began["flush"]) == 6
+
+
 async def test_degraded_the_end_of_a_background_task_ends_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     class Failing(Timed):
         async def background(self) -> None:

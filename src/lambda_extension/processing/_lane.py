@@ -181,12 +181,13 @@ class Lane:
         if self._owed:
             logger.warning("%s was too slow: %d events were left over at the shutdown", self.name, self._owed)
         try:
+            # However often it has failed, and not until the next failure: the flush that is cut off below, for the last
+            # one, may be one.
+            self._guard.leave_alone_no_more()
             if self._store is not None:
                 with anyio.CancelScope(deadline=phases.flush):
                     await self._guard.call(self._store, what="store_what_is_left")
             if self._loop is not None:
-                # And not until the next failure: the flush that is cut off below, for the last one, may be one.
-                self._guard.leave_alone_no_more()
                 await self._loop.last(cut_at=phases.drain, until=phases.flush)
         finally:
             if self._guard.errors or self._guard.dropped:
