@@ -156,6 +156,38 @@ async def test_credentials_are_asked_for_with_every_request_at_once_or_awaited()
         assert answers.requests[0].headers["Authorization"] == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Authorization", "Bearer 1234\n"),
+        ("Authorization", "Bearer 1234…"),
+        ("Authorization", " Bearer 1234"),
+        ("Authorization", "Bearer\r\n1234"),
+        ("Autho rization", "Bearer 1234"),
+        ("", "Bearer 1234"),
+    ],
+)
+async def test_a_header_that_cannot_be_sent_is_named_without_its_value_and_not_tried_again(
+    name: str, value: str
+) -> None:
+    answers = Answers()
+    for sink in (
+        HTTPSink("http://c.test/", headers={name: value}, http_client=answers.http),
+        HTTPSink("http://c.test/", auth=lambda _: {name: value}, http_client=answers.http),
+    ):
+        with pytest.raises(SinkError) as caught:
+            await sink.send(PAYLOAD)
+        assert (caught.value.retryable, caught.value.keep) == (False, True)
+        assert f"the header {name!r} is not" in str(caught.value)
+        assert "1234" not in str(caught.value)
+
+
+async def test_a_header_may_be_empty_or_have_spaces_within() -> None:
+    answers = Answers(200)
+    await HTTPSink("http://c.test", headers={"X-A": "", "X-B": "a b"}, http_client=answers.http).send(PAYLOAD)
+    assert [answers.requests[0].headers[name] for name in ("X-A", "X-B")] == ["", "a b"]
+
+
 async def test_a_closed_sink_refuses_to_send_and_leaves_a_client_passed_in_open() -> None:
     answers = Answers(200)
     async with HTTPSink("http://c.test", http_client=answers.http) as sink:

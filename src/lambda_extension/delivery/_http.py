@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import inspect
 import os
+import re
 import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
@@ -41,6 +42,9 @@ _LONGEST_ANSWER = 1024 * 1024
 _STALE = 15.0
 # And by the clock of the event loop, which may stand still in a freeze.
 _KEPT = 60.0
+# Names and values of headers as RFC 9110 has them, in ASCII alone: white space around a value is no part of it.
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
 
 
 @final
@@ -146,7 +150,7 @@ class HTTPSink:
         """Send one payload. A cancelled call closes its connection; the other end may have taken the payload.
 
         Raises:
-            SinkError: The answer was not 2xx, or `read_answer` raised it.
+            SinkError: The answer was not 2xx, or `read_answer` raised it, or a header cannot be sent.
             ConnectionResetError: The connection broke; after a freeze, kept ones always have.
             ConnectionError: The other end cannot be reached.
             TimeoutError: It took too long.
@@ -160,10 +164,10 @@ class HTTPSink:
         headers = httpx.Headers({"Content-Type": payload.content_type, "Idempotency-Key": payload.id})
         if payload.content_encoding is not None:
             headers["Content-Encoding"] = payload.content_encoding
-        headers.update(self._headers)
+        headers.update(self._sendable(self._headers))
         if self._auth is not None:
             credentials = self._auth(payload)
-            headers.update(await credentials if inspect.isawaitable(credentials) else credentials)
+            headers.update(self._sendable(await credentials if inspect.isawaitable(credentials) else credentials))
         # Without the errors themselves: their texts may hold a header, or what the other end made of it.
         try:
             answer = await self._exchange(headers, payload.body)
@@ -180,6 +184,14 @@ class HTTPSink:
             self._read_answer(payload, answer.status, answer.body)
         if not 200 <= answer.status < 300:
             raise _refused(self._place, answer)
+
+    def _sendable(self, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Return headers as they are; say of one that HTTP cannot carry which it is, and nothing of its value."""
+        for name, value in headers.items():
+            if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+                msg = f"{self._place}: the header {name!a} is not all ASCII, or has a space or newline at an end"
+                raise SinkError(msg, retryable=False)
+        return headers
 
     def _check_open(self) -> None:
         if self._closed:

@@ -111,8 +111,8 @@ async def run_telemetry(
     `process`, `flush`, `background` or one that records costs telemetry and nothing else: it is logged once per kind
     with its traceback, and counted. After five failures of a method in a row, flushes that were cut off at their limit
     included, the processor is left alone for 60 seconds of the wall clock: it holds no invocation, and what comes for
-    it is dropped and counted. `background` is not started again. An error of `init`, without which nothing works, ends
-    the extension always.
+    it is dropped and counted. `background` is not started again. An error of `init`, or of the function that makes the
+    processors, without which nothing works, ends the extension always.
 
     Several processors run side by side: each has its own flushes, in one budget of time, and one that hangs loses
     telemetry of its own instead of holding up the others. The first error, where errors end the extension, ends all.
