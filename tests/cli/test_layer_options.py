@@ -156,8 +156,12 @@ def test_an_interpreter_of_lambda_s_image_has_a_stand_in(tmp_path: Path) -> None
     assert {check["name"] for check in checks if check["verdict"] != "pass"} == {"imports"}  # -I is deaf to variables
 
 
-@pytest.mark.parametrize("line", ["#!/var/lang/bin/python9.9", "#!/var/lang/bin/python9.9 -I"])
-def test_an_interpreter_that_is_nowhere_here_is_no_fault_of_the_layer(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize("line", ["#!/var/lang/bin/python9.9", "#!/var/lang/bin/python9.9 -I", "#!/var/lang/bin/node9"])
+def test_an_interpreter_that_is_nowhere_here_is_no_fault_of_the_layer(
+    tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shim = write(tmp_path / "shims/python9.9", "#!/bin/sh\nexit 127\n")  # as pyenv has of what is not selected
+    monkeypatch.setenv("PATH", f"{Path(shim).parent}:{os.environ['PATH']}")
     path = Path(write(tmp_path / "layer/extensions/x", line + extension_that("pass")))
     result = lambda_extension("doctor", str(tmp_path / "layer"))
     assert result.exit_code == 0, result.output

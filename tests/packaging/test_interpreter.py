@@ -16,7 +16,7 @@ from lambda_extension.packaging._interpreter import bundle
 from lambda_extension.packaging._layer import Plan, build
 from lambda_extension.packaging._registration import learn_registration
 from lambda_extension.packaging._sizes import MOST_UNZIPPED, MOST_ZIPPED, too_heavy
-from lambda_extension.packaging._target import Target
+from lambda_extension.packaging._target import Target, find_python
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 TARGET = Target(HERE, "x86_64")
@@ -96,10 +96,25 @@ def test_a_python_that_does_not_start_is_not_found(tmp_path: Path, monkeypatch: 
     shim.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("PYENV_ROOT", raising=False)
     assert Target(other, "x86_64").find_python() is None
-    shim.write_text(f"#!{sys.executable}\n")
     shim.write_text("#!/bin/sh\nexit 0\n")
     assert Target(other, "x86_64").find_python() == str(shim)
+
+
+@pytest.mark.parametrize("where", ["~/.pyenv", "PYENV_ROOT"])
+def test_what_pyenv_has_is_found_though_its_shim_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    root = tmp_path / (".pyenv" if where == "~/.pyenv" else "elsewhere")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PYENV_ROOT", "" if where == "~/.pyenv" else str(root))
+    shim, installed = root / "shims/python9.9", root / "versions/9.9.1/bin/python9.9"
+    for path, status in [(shim, 127), (installed, 0)]:
+        path.parent.mkdir(parents=True)
+        path.write_text(f"#!/bin/sh\nexit {status}\n")
+        path.chmod(0o755)
+    assert find_python("9.9", str(shim.parent)) == str(installed)
 
 
 def test_a_process_that_asks_for_something_else_first_is_waited_for(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from lambda_extension.packaging._target import find_python
 from lambda_extension.simulator import ExtensionSpec
 
 # Four times what Lambda takes: enough to say what is wrong with a layer, too little to fill a disk.
@@ -19,6 +21,7 @@ _MOST_BYTES: Final = 1024**3
 # Where Lambda's images have their interpreters.
 _IMAGE: Final = "/var/lang/bin/"
 _LONGEST_LINE: Final = 255
+_PYTHON: Final = re.compile(r"python(\d+\.\d+)")
 
 
 class LayerError(Exception):
@@ -99,7 +102,9 @@ def stand_in(path: Path, search_path: str) -> list[str] | None:
     if not os.access(path, os.X_OK) or not lacks_interpreter(path):
         return None
     interpreter, argument = _first_line(path)
-    found = shutil.which(Path(interpreter).name, path=search_path)
+    name = Path(interpreter).name
+    python = _PYTHON.fullmatch(name)
+    found = find_python(python[1], search_path) if python else shutil.which(name, path=search_path)
     # Linux hands on all that follows as one argument.
     return None if found is None else [found, *([argument] if argument else []), str(path)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -70,17 +71,26 @@ class Target:
     def find_python(self) -> str | None:
         """Return an interpreter of this version on this machine; None where there is none that starts."""
         here = f"{sys.version_info.major}.{sys.version_info.minor}"
-        if here == self.python:
-            return sys.executable
-        for candidate in (shutil.which(f"python{self.python}"), *_pyenv(self.python)):
-            if candidate is not None and _starts(candidate):
-                return candidate
-        return None
+        return sys.executable if here == self.python else find_python(self.python)
+
+
+def find_python(version: str, search_path: str | None = None) -> str | None:
+    """Return an interpreter of a version, such as `3.13`; None where there is none that starts.
+
+    Args:
+        version: Which.
+        search_path: Where to look before pyenv is asked; by default PATH.
+    """
+    for candidate in (shutil.which(f"python{version}", path=search_path), *_pyenv(version)):
+        if candidate is not None and _starts(candidate):
+            return candidate
+    return None
 
 
 def _pyenv(version: str) -> list[str]:
     """Return what pyenv has of a version: its shims refuse versions that are installed but not selected."""
-    return sorted(map(str, Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin/python{version}")))
+    root = Path(os.environ.get("PYENV_ROOT") or Path("~/.pyenv").expanduser())
+    return sorted(map(str, root.glob(f"versions/{version}.*/bin/python{version}")))
 
 
 def _starts(interpreter: str) -> bool:
