@@ -44,6 +44,14 @@ def test_the_same_action_is_pinned_to_the_same_commit_everywhere() -> None:
 
 
 @of_workflows
+def test_recipes_pin_the_actions_that_are_used_here() -> None:
+    used = {each for path in WORKFLOWS for each in re.findall(r"uses: (.*)", path.read_text())}
+    shown = [each for page in (ROOT / "docs").rglob("*.md") for each in re.findall(r"uses: (.*)", page.read_text())]
+    assert shown
+    assert set(shown) <= used
+
+
+@of_workflows
 def test_ci_runs_every_gate() -> None:
     text = (ROOT / ".github/workflows/ci.yml").read_text()
     matrix = re.search(r"session: \[(.*)\]", text)

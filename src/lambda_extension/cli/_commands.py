@@ -60,7 +60,9 @@ def simulate(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run each EXTENSION beside a function, print what it prints, then what it cost and the rules that it broke.
+    """Run each EXTENSION beside a function, and say what it cost.
+
+    First comes what it prints, then what it cost and the rules that it broke.
 
     EXTENSION is an executable as Lambda would start it, or a .py file, which this Python runs unless it begins with #!.
     The exit code is 1 when an extension failed, and 3 when only the function did.
@@ -110,7 +112,9 @@ def serve(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run each EXTENSION beside a function that is invoked over HTTP, as AWS's emulator is, until Ctrl-C.
+    """Run each EXTENSION beside a function that is invoked over HTTP.
+
+    It is invoked as AWS's emulator is, until Ctrl-C.
 
     curl, an AWS SDK with an endpoint URL, or a test suite in any language may invoke it. Attached participants have as
     much time as they need, and 15 minutes for an invocation unless --timeout says otherwise.
@@ -217,7 +221,7 @@ def package(
     lock: Path | None,
     **options: Any,
 ) -> None:
-    """Make a layer of each SCRIPT: one that starts, or an error that says what to do.
+    """Make a layer of each SCRIPT, or say why none would start.
 
     What it needs is what --requirements or --project say, and what the script itself declares (PEP 723). With --ship
     no SCRIPT is needed: the ready-made extension is configured by variables alone.
@@ -240,7 +244,9 @@ def package(
     show_default=True,
 )
 def init(*, name: str, template: str) -> None:
-    r"""Make a project to start from in the folder NAME: an extension, its tests, and what deploys it.
+    r"""Make a project to start from in the folder NAME.
+
+    It has an extension, its tests, and what deploys it.
 
     \b
     stream          prints what the telemetry says
@@ -257,7 +263,10 @@ def init(*, name: str, template: str) -> None:
 
 @commands.command()
 def ship() -> None:
-    """Run the ready-made extension, which reads LAMBDA_EXTENSION_* variables; Lambda starts it, not you."""
+    """Run the ready-made extension, which Lambda starts, not you.
+
+    It reads LAMBDA_EXTENSION_* variables.
+    """
     from lambda_extension.ship._main import main
 
     main()
