@@ -67,6 +67,7 @@ def register(*, name: str | None = None, events: "Iterable[str] | None" = None, 
 
     Outside of Lambda, and where the API does not take the call within 0.25 seconds, nothing is sent: what registers
     later does, and says what is wrong. It has to ask for the same events; a name that it does not mention is this one.
+    A second call that asks for the same does nothing: the launcher of a layer has registered before its script does.
 
     Args:
         name: For an external extension, the complete file name of what Lambda started in `/opt/extensions`. By default
@@ -76,15 +77,15 @@ def register(*, name: str | None = None, events: "Iterable[str] | None" = None, 
 
     Raises:
         ValueError: An event that the API does not have.
-        RuntimeError: It was called before.
+        RuntimeError: It was called before, and asked for something else.
     """
     global _sent  # noqa: PLW0603 - there is one process, and it registers once
-    if _sent is not None:
-        msg = "early.register() has been called already"
-        raise RuntimeError(msg)
     managed = os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "").casefold() == "lambda-managed-instances"
     wanted = wanted_events(events, managed_instance=managed)
     address = os.environ.get("AWS_LAMBDA_RUNTIME_API", "")
+    if _sent is not None:
+        _check_same(_sent, address, name or _sent.name, wanted, account_id)
+        return
     name = name or os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib is not frozen
     connection = _send(address, name, wanted, account_id)
     if connection is not None:
@@ -129,18 +130,25 @@ def take(address: str, name: str, events: "Iterable[str]", *, account_id: bool) 
     if _sent is None or _sent.socket is None:
         return None
     connection, _sent.socket = _sent.socket, None
-    wanted = tuple(events)
+    try:
+        _check_same(_sent, address, name, tuple(events), account_id)
+    except RuntimeError:
+        connection.close()
+        raise
+    return connection.detach()
+
+
+def _check_same(sent: Sent, address: str, name: str, events: tuple[str, ...], account_id: bool) -> None:
+    """Hold a later call against the one that was sent, which may have asked for the account id besides."""
     for what, then, now in (
-        ("with the API at", _sent.address, address),
-        ("the name", _sent.name, name),
-        ("for", " and ".join(sorted(_sent.events)), " and ".join(sorted(wanted))),
-        ("with account_id =", _sent.account_id, account_id or _sent.account_id),
+        ("with the API at", sent.address, address),
+        ("the name", sent.name, name),
+        ("for", " and ".join(sorted(sent.events)), " and ".join(sorted(events))),
+        ("with account_id =", sent.account_id, account_id or sent.account_id),
     ):
         if then != now:
-            connection.close()
             msg = f"early.register() has registered {what} {then}, but now it is {now}: give both calls the same"
             raise RuntimeError(msg)
-    return connection.detach()
 
 
 def wanted_events(events: "Iterable[str] | None", *, managed_instance: bool) -> tuple[str, ...]:

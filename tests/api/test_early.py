@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -192,13 +193,27 @@ async def test_a_cancelled_registration_closes_the_connection(monkeypatch: pytes
             assert await anyio.to_thread.run_sync(peer.recv, 1) == b""
 
 
-def test_a_second_call_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_call_does_nothing_if_it_asks_for_the_same_and_is_refused_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setenv("AWS_LAMBDA_RUNTIME_API", address)
         early.register(name="x")
-        with pytest.raises(RuntimeError, match="called already"):
-            early.register(name="x")
+        early.register()
+        early.register(name="x", events=["SHUTDOWN", "INVOKE"])
+        others: list[tuple[dict[str, Any], str]] = [
+            ({"name": "y"}, "the name x, but now it is y"),
+            ({"events": ["SHUTDOWN"]}, "for INVOKE and SHUTDOWN, but now it is SHUTDOWN"),
+            ({"account_id": True}, "with account_id = False, but now it is True"),
+        ]
+        for other, reason in others:
+            with pytest.raises(RuntimeError, match=reason):
+                early.register(**other)
+        server.accept()[0].close()
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()  # it was sent once
         descriptor = early.take(address, "x", ["SHUTDOWN", "INVOKE"], account_id=False)
         assert descriptor is not None
         os.close(descriptor)

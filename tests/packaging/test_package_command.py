@@ -42,6 +42,16 @@ def test_a_layer_is_written_weighed_and_tried(tmp_path: Path) -> None:
     assert re.search(r"^anyio==[\d.]+$", Path("stream.lock").read_text(), re.MULTILINE)
 
 
+def test_a_script_that_registers_at_its_start_by_itself_makes_a_layer_as_well(tmp_path: Path) -> None:
+    script = tmp_path / "prompt.py"
+    script.write_text(
+        'from lambda_extension import early\n\nearly.register(events=["SHUTDOWN"])\n\n' + EXAMPLE.read_text()
+    )
+    result = package(str(script), "--python", HERE)
+    assert "registers for SHUTDOWN" in result.output
+    assert re.search(r"prompt registered \d+ ms and ready", " ".join(result.output.split()))
+
+
 def test_for_another_processor_it_is_written_and_not_tried() -> None:
     result = package(str(EXAMPLE), "--arch", "arm64", "--python", HERE, "-o", "arm.zip")
     assert "It was not tried" in result.output
