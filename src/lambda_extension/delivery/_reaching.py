@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from lambda_extension._budget import NEXT_ADDRESS
+from lambda_extension._budget import NEXT_ADDRESS, closing_until, shielded
 from lambda_extension._threads import look_up
 
 Stream = TypeVar("Stream")
@@ -60,5 +60,7 @@ async def reach(host: str, port: int, connect: Callable[[str], Awaitable[Stream]
 
 
 async def _close(connected: list[Any]) -> None:
-    for stream in connected:
-        await anyio.aclose_forcefully(stream)
+    # All of them, whatever is being cancelled.
+    with shielded(closing_until()):
+        for stream in connected:
+            await anyio.aclose_forcefully(stream)
