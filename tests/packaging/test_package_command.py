@@ -52,6 +52,14 @@ def test_a_script_that_registers_at_its_start_by_itself_makes_a_layer_as_well(tm
     assert re.search(r"prompt registered \d+ ms and ready", " ".join(result.output.split()))
 
 
+def test_a_variable_that_is_not_there_when_it_is_tried_can_be_set(tmp_path: Path) -> None:
+    script = tmp_path / "wanting.py"
+    script.write_text('import os\n\nprint(os.environ["LOGS_TOKEN"])\n')
+    said = " ".join(package(str(script), "--python", HERE, "--events", "SHUTDOWN", code=1).output.split())
+    assert "wanting failed: KeyError: 'LOGS_TOKEN' Is it a variable? --env NAME=VALUE sets one in the layer" in said
+    assert "/tmp is empty" not in said
+
+
 def test_for_another_processor_it_is_written_and_not_tried() -> None:
     result = package(str(EXAMPLE), "--arch", "arm64", "--python", HERE, "-o", "arm.zip")
     assert "It was not tried" in result.output
