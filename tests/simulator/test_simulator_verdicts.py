@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from simulator_kit import Calls, collecting, finding, listening, rules, script, subscriber
 from test_simulator_platform import PRINTING
 
+from lambda_extension.serving._serve import serve_app
 from lambda_extension.simulator import (
     ExtensionSpec,
     FunctionContext,
@@ -88,12 +90,10 @@ async def test_a_subscriber_that_refuses_everything() -> None:
 async def test_a_subscriber_that_listens_a_little_late_is_none_of_these() -> None:
     async def late(calls: Calls) -> None:
         await calls.register("SHUTDOWN")
-        async with listening(collecting([])) as port:
-            free = port
-        await calls.subscribe(free)
-        from lambda_extension.serving._serve import serve_app
-        from lambda_extension.serving._socket import listen_on
-
+        # Its own from the start, so that no other test gets the port before it listens.
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        await calls.subscribe(sock.getsockname()[1])
         stop = anyio.Event()
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -102,7 +102,7 @@ async def test_a_subscriber_that_listens_a_little_late_is_none_of_these() -> Non
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
             await send({"type": "http.response.body", "body": b""})
 
-        sock = listen_on("127.0.0.1", free)
+        sock.listen()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: serve_app(app, sock, shutdown_trigger=stop.wait))
             await calls.until_shutdown()

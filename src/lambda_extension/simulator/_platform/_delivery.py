@@ -62,7 +62,8 @@ class Subscriber:
         address: Where its listener is reached.
         delivered: Events that arrived.
         dropped_records: Events that did not, and never will.
-        problem: Why the last attempt to deliver failed; empty if it did not.
+        problem: Why delivering failed, last time; empty if it did not. An answer that refused stays, since at the end
+            of an extension its listener goes away, which says nothing.
     """
 
     def __init__(
@@ -214,12 +215,14 @@ class Subscriber:
                 if attempt:
                     await anyio.sleep(min(1.0, self._settings.backoff * 2 ** (attempt - 1)))
                 self._telemetry.feedback.delivers(self.name, own_only=own_only)
-                self.problem = await self._attempt(client, tcp, body, lines)
-                if not self.problem:
+                problem = await self._attempt(client, tcp, body, lines)
+                if not (problem and self.problem.startswith("status ")):
+                    self.problem = problem
+                if not problem:
                     break
-            if self.problem:
+            if problem:
                 self._telemetry.feedback.stimulated(self.name)  # nothing has reached it
-                self._drop(len(lines), sum(map(len, lines)), f"could not send events: {self.problem}")
+                self._drop(len(lines), sum(map(len, lines)), f"could not send events: {problem}")
                 return
         self.delivered += len(lines)
 
