@@ -131,6 +131,7 @@ def test_a_process_that_asks_for_something_else_first_is_waited_for(tmp_path: Pa
     assert (call.name, call.events, call.account_id) == ("asks", ("INVOKE",), True)
 
 
+@pytest.mark.timeout(600)  # it copies a whole Python, on a busy machine too
 def test_a_layer_with_an_interpreter_names_it_in_its_launcher(tmp_path: Path) -> None:
     script = tmp_path / "notes.py"
     script.write_text("import plistlib\n")

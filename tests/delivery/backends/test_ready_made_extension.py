@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -22,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VictoriaLogs]:
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the simulator's; the extension is a process
-async def test_every_line_is_there_once_in_each_format(server: VictoriaLogs, tmp_path: Path) -> None:
+async def test_every_line_is_there_in_each_format(server: VictoriaLogs, tmp_path: Path) -> None:
     marker = f"m{uuid4().hex}"
     lines = [f'{{"level": "{level}", "message": "{marker} {n} of jane@shop.example"}}'
              for n, level in enumerate(["INFO", "DEBUG", "ERROR"])]  # fmt: skip
@@ -46,5 +47,7 @@ async def test_every_line_is_there_once_in_each_format(server: VictoriaLogs, tmp
     spec = ExtensionSpec(command, name="ship", environment=environment)
     async with Simulator(extensions=[spec], function=ScriptedFunction(log_lines=lines)) as lambda_:
         assert (await lambda_.invoke({})).status == "success"
-    found = [each["_msg"] for each in server.wait_for(f'"{marker}"', 8)]
-    assert sorted(found) == sorted([f"{marker} 0 of [redacted]", f"{marker} 2 of [redacted]"] * 4)
+    found = Counter(each["_msg"] for each in server.wait_for(f'"{marker}"', 8))
+    assert set(found) == {f"{marker} 0 of [redacted]", f"{marker} 2 of [redacted]"}
+    # What a slow server took without an answer in time comes again, and this one keeps both.
+    assert min(found.values()) >= 4
