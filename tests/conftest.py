@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 BACKENDS = [
@@ -19,3 +21,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> object:
 @pytest.fixture(params=["hypercorn", "direct"])
 def server(request: pytest.FixtureRequest) -> object:
     return request.param
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Write down what a worker has covered while it still can: whose end takes long is killed by its master."""
+    coverage = sys.modules.get("coverage")  # not every gate measures
+    measured = coverage and coverage.Coverage.current()
+    if measured and hasattr(config, "workerinput"):
+        measured.stop()
+        measured.save()
