@@ -51,6 +51,7 @@ async def reach(host: str, port: int, connect: Callable[[str], Awaitable[Stream]
                 with anyio.move_on_after(NEXT_ADDRESS):
                     await over.wait()
     except BaseException:
+        # A connection that came with the cancellation belongs to nobody.
         await _close(connected)
         raise
     if not connected:
