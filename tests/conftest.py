@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 
 import pytest
@@ -30,3 +31,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if measured and hasattr(config, "workerinput"):
         measured.stop()
         measured.save()
+    # A thread that a test left behind would hold up the end for ever: show it, and fail.
+    faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__)

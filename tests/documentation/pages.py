@@ -24,9 +24,11 @@ from typing import Final
 import attrs
 
 ROOT: Final = Path(__file__).parents[2]
+# A site that was built holds each page once more, as plain Markdown.
+OF_THE_SITE: Final = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in page.parts]
 PAGES: Final = [
     ROOT / "README.md",
-    *sorted((ROOT / "docs").rglob("*.md")),
+    *OF_THE_SITE,
     *sorted((ROOT / "examples").rglob("README.md")),
 ]
 RUNNABLE: Final = {"python", "py", "pycon", "console"}

@@ -19,7 +19,7 @@ from pathlib import Path
 import attrs
 import click
 import pytest
-from pages import ROOT
+from pages import OF_THE_SITE, ROOT
 
 import lambda_extension
 from lambda_extension.cli._commands import commands
@@ -235,7 +235,7 @@ def test_links_of_the_files_beside_the_docs_lead_somewhere(page: str) -> None:
 
 def test_each_page_is_there_as_plain_markdown_and_in_the_list_of_them(site: Path) -> None:
     listed = re.findall(r"\]\((\S+\.md)\)", (site / "llms.txt").read_text())
-    pages = {page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").rglob("*.md")}
+    pages = {page.relative_to(ROOT / "docs").as_posix() for page in OF_THE_SITE}
     assert set(listed) == pages
     assert len(listed) == len(pages)
     for page in listed:
