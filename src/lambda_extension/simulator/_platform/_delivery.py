@@ -210,6 +210,7 @@ class Subscriber:
         lines = [line for line, _ in batch]
         own_only = all(own for _, own in batch)
         for body in self._telemetry.tamper(self, b"[" + b",".join(lines) + b"]"):
+            problem = ""
             for attempt in range(self._settings.retries + 1):
                 await self._telemetry.thawed.wait()
                 if attempt:
