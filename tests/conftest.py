@@ -32,4 +32,4 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         measured.stop()
         measured.save()
     # A thread that a test left behind would hold up the end for ever: show it, and fail.
-    faulthandler.dump_traceback_later(60, exit=True, file=sys.__stderr__ or 2)
+    faulthandler.dump_traceback_later(60, exit=True, file=2)
