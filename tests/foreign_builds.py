@@ -1,17 +1,22 @@
-"""Builds the foreign programs that must be built, once per content, into the cache of the user."""
+"""Builds the foreign programs that must be built, once, into the cache of the user; and runs those that serve."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-__all__ = ["FOREIGN", "go_extension", "go_function", "rust_extension"]
+from waiting import wait_until
+
+__all__ = ["FOREIGN", "fetched", "go_extension", "go_function", "run_build", "rust_extension", "server_program"]
 
 FOREIGN = Path(__file__).parent / "foreign"
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lambda-extension-tests"
@@ -72,3 +77,60 @@ def _build(folder: str, command: list[str], environment: dict[str, str], changes
     if done.returncode:
         message = f"{' '.join(command)}: {done.stderr[-2000:]}"
         pytest.fail(message) if required else pytest.skip(message)
+
+
+def fetched(name: str, needs: Sequence[str], fetch: Callable[[Path], None]) -> Path:
+    """Return the folder of something foreign, filled by `fetch` the first time.
+
+    Where a program is missing that this needs, the test is skipped, but not in CI. Whoever wants the same at the same
+    time waits for the first, since it takes minutes and all processors.
+    """
+    home = _CACHE / name
+    if home.exists():
+        return home
+    if missing := [program for program in needs if shutil.which(program) is None]:
+        told = f"not tested against {name}: there is no {' and no '.join(missing)}"
+        pytest.fail(told) if os.environ.get("CI") else pytest.skip(told)
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    with (_CACHE / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not home.exists():
+            building = _CACHE / f"{name}.building"
+            shutil.rmtree(building, ignore_errors=True)  # of one that was killed
+            building.mkdir()
+            fetch(building)
+            building.rename(home)
+    return home
+
+
+def run_build(command: list[str], folder: Path, **environment: str) -> None:
+    """Run a command that builds or downloads; fail the test with what it says, or after a quarter of an hour."""
+    variables = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=900)
+    if done.returncode:
+        pytest.fail(f"`{' '.join(command)}` failed: {(done.stdout + done.stderr)[-2000:]}")
+
+
+@contextmanager
+def server_program(
+    command: list[str],
+    log: Path,
+    ready: Callable[[], object],
+    *,
+    within: float = 30,
+    env: Mapping[str, str] | None = None,
+) -> Generator[subprocess.Popen[bytes]]:
+    """Run a program that serves, from when it is ready until the end of the block, also if a test has stopped it."""
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=env, cwd=log.parent)
+    try:
+        wait_until(lambda: process.poll() is not None or ready(), within=within)
+        assert process.poll() is None, log.read_text()
+        yield process
+    finally:
+        process.terminate()  # some pass on what they still have
+        process.send_signal(signal.SIGCONT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+        process.kill()
+        process.wait(10)

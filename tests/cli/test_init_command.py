@@ -7,16 +7,15 @@ import re
 import shlex
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from http_servers import QuietHandler, serving
 from lambda_extension.cli._commands import commands
 
 TEMPLATES = ["stream", "per-invocation", "delivery", "otlp", "cache", "internal"]
@@ -85,30 +84,20 @@ def test_nothing_of_the_templates_own_name_is_left(project: Path, template: str)
     assert 'name = "order-audit"' in (project / "pyproject.toml").read_text()
 
 
-class Endpoint(BaseHTTPRequestHandler):
+class Endpoint(QuietHandler):
     """Takes and gives whatever is asked, in place of the one that README names, which is somebody else's."""
 
     def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
+        self.read_body()
+        self.answer(body=b"{}")
 
-    do_POST = do_GET  # noqa: N815 - as http.server has it
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+    do_POST = do_GET
 
 
 @pytest.fixture
 def endpoint() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join(5)
+    with serving(Endpoint) as url:
+        yield url
 
 
 def commands_of_readme(project: Path, endpoint: str) -> list[list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import http.server
 import json
 import re
 import socket
@@ -13,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import attrs
 import pytest
 from sinks_for_tests import ScriptedSink, assert_adds_up
 
+from http_servers import QuietHandler, running
 from lambda_extension import Environment, run_telemetry
 from lambda_extension.delivery import NDJSON, Breaker, Delivery, Payload, Spill
 from lambda_extension.processing import EndOfInvocation
@@ -79,11 +80,11 @@ class Backend:
 def serving() -> Iterator[Backend]:
     backend = Backend()
 
-    class Handler(http.server.BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.read_body()
             fault = backend.next_fault(body)
             if fault == "slow":
                 time.sleep(0.2)  # it is slow
@@ -93,28 +94,15 @@ def serving() -> Iterator[Backend]:
                 self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 self.close_connection = True
                 return
-            self.send_response(503 if fault == "503" else 200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(503 if fault == "503" else 200)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(http.server.ThreadingHTTPServer):
-        daemon_threads = True
-
+    class Server(ThreadingHTTPServer):
         def handle_error(self, *_: object) -> None:
             pass  # an extension that was killed leaves broken connections
 
-    with Server(("127.0.0.1", 0), Handler) as server:
+    with running(Server(("127.0.0.1", 0), Handler)) as server:
         backend.url = f"http://127.0.0.1:{server.server_port}/"
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        try:
-            yield backend
-        finally:
-            server.shutdown()
-            thread.join()
+        yield backend
 
 
 def function() -> ScriptedFunction:

@@ -13,7 +13,6 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import anyio
 import pytest
 from pages import PAGES, ROOT, RUNNABLE, Block, Command, blocks_of, commands_of, matches
 
+from http_servers import QuietHandler, serving
 from lambda_extension.serving import serve
 from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
 from script_backends import command_on
@@ -103,29 +103,16 @@ async def test_the_scripts_of_a_page_run_as_extensions(blocks: list[Block], anyi
 def backend_of_commands() -> Iterator[str]:
     """Serve what takes everything, for programs and commands, whose test knows no event loop."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"] or 0))
+            self.read_body()
             self.do_GET()
 
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
+            self.answer(body=b"{}")
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as url:
+        yield url
 
 
 def steps() -> list[Any]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import platform
 import shutil
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from emulator.harness import OUTPUT, Emulator
+from http_servers import QuietHandler, serving
 from lambda_extension.packaging._archive import write_zip
 from lambda_extension.packaging._layer import Plan, build
 from lambda_extension.packaging._ready_made import extras_for, with_destinations
@@ -150,30 +148,18 @@ async def test_a_layer_runs_beside_a_function_whose_own_packages_conflict(
     assert noted[1].startswith(f"python {python.replace('.', ' ')} ")
 
 
-class Taking(BaseHTTPRequestHandler):
-    """Takes what is posted to it, compressed."""
-
-    bodies: list[str]
-
-    def do_POST(self) -> None:
-        self.bodies.append(gzip.decompress(self.rfile.read(int(self.headers["Content-Length"]))).decode())
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
-        pass
-
-
 @pytest.fixture
 def loki() -> Iterator[tuple[str, list[str]]]:
     bodies: list[str] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Loki", (Taking,), {"bodies": bodies}))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", bodies
-    server.shutdown()
-    thread.join()
-    server.server_close()
+
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:
+            assert self.headers["Content-Encoding"] == "gzip"
+            bodies.append(self.read_body().decode())
+            self.answer(204)
+
+    with serving(Handler) as url:
+        yield url, bodies
 
 
 @pytest.mark.parametrize("managed", [False, True], ids=["standard", "managed"])

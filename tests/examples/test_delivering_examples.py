@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import json
 import re
 import socketserver
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import anyio
 import attrs
 import pytest
-from test_example_sinks import function_lines, run_as_extension, serving
+from test_example_sinks import function_lines, run_as_extension
 
 from extension_runs import backend_of, run_script
+from http_servers import QuietHandler, running, serving
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, ScriptedFunction, Simulator
 from script_backends import command_on
+from waiting import eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -43,19 +43,12 @@ class Backend:
 def backend() -> Iterator[Backend]:
     there = Backend()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            there.bodies.append(gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body)
+            there.bodies.append(self.read_body())
             there.headers.append(self.headers)
             there.arrived.set()
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        def log_message(self, *_: Any) -> None:
-            pass
+            self.answer(body=b"{}")
 
     with serving(Handler) as there.url:
         yield there
@@ -177,18 +170,20 @@ async def test_elastic_as_an_extension_delivers_each_line_once(backend: Backend,
 
 async def test_syslog_as_an_extension_delivers_each_line_once(anyio_backend: Any) -> None:
     received: list[bytes] = []
+    opened, read = [], []
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
+            opened.append(self)
             received.extend(iter(functools.partial(self.rfile.read1, 65536), b""))
+            read.append(self)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with running(Server(("127.0.0.1", 0), Handler)) as server:
         environment = {"SYSLOG_HOST": "127.0.0.1", "SYSLOG_PORT": str(server.server_address[1]), "SYSLOG_TLS": "0"}
         expected = await run_as_extension(EXAMPLES / "sinks/to_syslog.py", environment, anyio_backend)
-        server.shutdown()
-        thread.join(5)
-    # Whoever leaves the block has waited for the connections, so that all has been read.
+        await eventually(lambda: opened and len(read) == len(opened))
     lines = re.findall(r"order \d (?:accepted|shipped)", b"".join(received).decode())
     assert Counter(lines) == Counter(expected)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import threading
 from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -18,6 +16,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from http_servers import QuietHandler, serving
 from lambda_extension import Registration
 from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
 from script_backends import command_on
@@ -142,19 +141,14 @@ class Loki:
         self.authorizations: list[str | None] = []
         loki = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 loki.authorizations.append(self.headers["Authorization"])
                 try:
                     loki.take(self.path, self.headers, self.rfile.read(int(self.headers["Content-Length"])))
                 except (ValueError, AssertionError, KeyError) as error:
                     loki.refusals.append(repr(error))
-                self.send_response(400 if loki.refusals else 204)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
+                self.answer(400 if loki.refusals else 204)
 
         self.handler = Handler
 
@@ -183,24 +177,6 @@ class Loki:
             if kind == event_type:
                 counts[line] += count
         return counts
-
-
-class serving:  # noqa: N801 - reads as a statement
-    """Serves a handler on a free port, in threads."""
-
-    def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-
-    def __enter__(self) -> str:
-        self._thread.start()
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
 
 async def test_loki_as_an_extension_delivers_each_line_once(anyio_backend: Any) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +11,13 @@ import anyio
 import attrs
 import httpx
 import pytest
-from test_example_sinks import serving
 
 from extension_runs import backend_of, run_script
+from http_servers import QuietHandler, free_port, serving
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, Simulator
 from script_backends import command_on
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @attrs.define(eq=False)
@@ -41,17 +33,10 @@ class Vault:
 def vault() -> Iterator[Vault]:
     there = Vault()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             there.asked += 1
-            body = b'{"version": %d}' % there.asked
-            self.send_response(500 if there.down else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
+            self.answer(500 if there.down else 200, b'{"version": %d}' % there.asked)
 
     with serving(Handler) as there.url:
         yield there

@@ -9,17 +9,16 @@ import functools
 import inspect
 import json
 import sys
-import threading
 import traceback
 from base64 import b64encode
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from http_servers import QuietHandler, free_port, serving
 from lambda_extension import telemetry
 from lambda_extension._exceptions import DecodeError
 from lambda_extension.cli._report import figures_of
@@ -59,9 +58,9 @@ def parrot(answers: list[int | None]) -> Generator[str]:
     """
     served: list[int] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.read_body()
             status = answers[len(served) % len(answers)]
             served.append(0)
             if status is None:
@@ -69,29 +68,14 @@ def parrot(answers: list[int | None]) -> Generator[str]:
                 return
             said = "; ".join((self.path, *self.headers.values(), body.decode("latin-1")))
             answer = json.dumps({"code": 3, "text": said, "message": said}).encode()
-            self.send_response(status)
-            self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.answer(status, answer, Location="/elsewhere")
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if not answers:  # its port is known, and nobody listens there any more
-        server.server_close()
-        yield f"127.0.0.1:{server.server_port}"
+    if not answers:
+        yield f"127.0.0.1:{free_port()}"  # where nobody listens
         return
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{server.server_port}"
+    with serving(Handler) as url:
+        yield url.removeprefix("http://")
         assert served
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def extension(place: str, on_error: str, backend: str, tmp_path: Path) -> ExtensionSpec:

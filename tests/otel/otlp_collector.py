@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
 import os
-import socket
-import subprocess
 import sys
 import sysconfig
-import threading
 import time
 from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +18,9 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from waiting import listens, wait_until
+from foreign_builds import server_program
+from http_servers import QuietHandler, free_port, serving
+from waiting import listens
 
 REQUESTS: dict[str, type[Any]] = {
     "/v1/traces": ExportTraceServiceRequest,
@@ -114,38 +111,16 @@ def attribute(item: Any, name: str) -> Any:
 
 
 @contextmanager
-def serving() -> Generator[Backend]:
+def otlp_backend() -> Generator[Backend]:
     """Run a backend on a port of its own."""
     backend = Backend()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            self.send_response(backend.take(self.path, body))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.answer(backend.take(self.path, self.read_body()))
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    backend.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
+    with serving(Handler) as backend.url:
         yield backend
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def find_rotel() -> Path:
@@ -181,12 +156,5 @@ def collecting(backend: Backend, tmp_path: Path) -> Generator[str]:
         "HOME": str(tmp_path),
         "LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR"),
     }
-    with (tmp_path / "rotel.log").open("w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=tmp_path)
-    try:
-        wait_until(lambda: process.poll() is not None or listens(port), within=30)
-        assert process.poll() is None, (tmp_path / "rotel.log").read_text()
+    with server_program(command, tmp_path / "rotel.log", lambda: listens(port), env=environment):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()  # it passes on what it still has, and ends
-        process.wait(10)

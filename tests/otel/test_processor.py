@@ -24,7 +24,7 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from otlp_collector import Backend, attribute, collecting, serving
+from otlp_collector import Backend, attribute, collecting, otlp_backend
 
 from lambda_extension import Environment, InvokeEvent, Registration, ShutdownReason, run_telemetry
 from lambda_extension.delivery import Payload
@@ -50,7 +50,7 @@ def spilling_into_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture
 def backend() -> Generator[Backend]:
-    with serving() as served:
+    with otlp_backend() as served:
         yield served
 
 

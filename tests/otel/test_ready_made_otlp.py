@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from otlp_collector import collecting, free_port, serving
+from otlp_collector import collecting, otlp_backend
 
+from http_servers import free_port
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, Simulator
 from waiting import eventually, listens
 
@@ -37,7 +38,7 @@ async def test_a_collector_gets_what_was_seen_and_what_the_function_sends(tmp_pa
             )
         return answer.status_code
 
-    with serving() as backend:
+    with otlp_backend() as backend:
         with collecting(backend, tmp_path) as url:
             environment = {
                 "LAMBDA_EXTENSION_NAME": "ship",

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
-from otlp_collector import Backend, attribute, serving
+from otlp_collector import Backend, attribute, otlp_backend
 from real_collector import collecting
 
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, InvocationResult, Simulator
@@ -28,7 +28,7 @@ LINES = 2
 
 @pytest.fixture
 def backend() -> Generator[Backend]:
-    with serving() as served:
+    with otlp_backend() as served:
         yield served
 
 

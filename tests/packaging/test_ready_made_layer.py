@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import platform
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
+from http_servers import QuietHandler, serving
 from lambda_extension.cli._commands import commands
 from lambda_extension.packaging import _target
 from lambda_extension.packaging._exceptions import PackagingError
@@ -70,24 +68,14 @@ def spec(root: Path, name: str, **variables: str) -> ExtensionSpec:
 def backend() -> Iterator[tuple[str, list[tuple[str, str]]]]:
     requests: list[tuple[str, str]] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            body = gzip.decompress(self.rfile.read(int(self.headers["Content-Length"])))
-            requests.append((self.path, body.decode()))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            assert self.headers["Content-Encoding"] == "gzip"
+            requests.append((self.path, self.read_body().decode()))
+            self.answer()
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", requests
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as url:
+        yield url, requests
 
 
 async def test_a_layer_without_code_ships_to_several_destinations(

@@ -7,12 +7,13 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from http_servers import QuietHandler, running
 from lambda_extension import ExtensionSession, NotInLambdaError, RegistrationError, start_internal
 from lambda_extension.simulator import Simulator
 
@@ -24,8 +25,6 @@ backends = pytest.mark.parametrize(("backend", "options"), BACKENDS, ids=["async
 class Lambda(ThreadingHTTPServer):
     """Registers, gives one invocation, and then no event until it is closed."""
 
-    daemon_threads = True
-
     def __init__(self, status: int = 200) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.status = status
@@ -36,48 +35,38 @@ class Lambda(ThreadingHTTPServer):
         self.address = f"127.0.0.1:{self.server_address[1]}"
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(QuietHandler):
     server: Lambda
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = json.loads(self.read_body())
         self.server.calls.append((self.path.removeprefix("/2020-01-01/extension/"), body))
-        self.answer(self.server.status if self.path.endswith("register") else 202, {"functionName": "orders"})
+        self.tell(self.server.status if self.path.endswith("register") else 202, {"functionName": "orders"})
         if self.path.endswith("error"):
             self.server.reported.set()
 
     def do_GET(self) -> None:
         if self.server.invoked:
             self.server.ends.wait(5)
-            self.answer(500, {})
+            self.tell(500, {})
             return
         self.server.invoked = True
-        self.answer(200, {"eventType": "INVOKE", "requestId": "r-1", "deadlineMs": 10**13})
+        self.tell(200, {"eventType": "INVOKE", "requestId": "r-1", "deadlineMs": 10**13})
 
-    def answer(self, status: int, body: Any) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Lambda-Extension-Identifier", "e-1")
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+    def tell(self, status: int, body: Any) -> None:
+        self.answer(status, json.dumps(body).encode(), Lambda_Extension_Identifier="e-1")
 
 
 @pytest.fixture
 def platform(request: pytest.FixtureRequest) -> Iterator[Lambda]:
-    with Lambda(getattr(request, "param", 200)) as platform:
-        thread = threading.Thread(target=platform.serve_forever, args=(0.01,))
-        thread.start()
-        yield platform
-        platform.ends.set()
-        for name in ("inside", "quiet"):
-            join(name)
-        platform.shutdown()
-        thread.join(5)
+    with running(Lambda(getattr(request, "param", 200))) as platform:
+        try:
+            yield platform
+        finally:
+            platform.ends.set()
+            for name in ("inside", "quiet"):
+                join(name)
 
 
 @backends

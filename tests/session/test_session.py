@@ -543,7 +543,7 @@ async def test_an_internal_extension_runs_in_a_thread_of_its_own(anyio_backend: 
     def run() -> None:
         anyio.run(main, backend=backend, backend_options=options)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     await anyio.to_thread.run_sync(thread.join, 10)
     assert seen == ["r1"]

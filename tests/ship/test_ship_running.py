@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import anyio
 import pytest
 
+from http_servers import QuietHandler, serving
 from lambda_extension.delivery import sinks
 from lambda_extension.ship._configuration import ConfigurationError, read
 from lambda_extension.ship._destinations import KINDS, kind_of
@@ -48,27 +46,13 @@ class Backend:
 def backend() -> Iterator[Backend]:
     told = Backend()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            body = gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
-            told.requests.append((self.path, dict(self.headers), body))
-            self.send_response(told.status)
-            self.send_header("Content-Length", str(len(told.answer)))
-            self.end_headers()
-            self.wfile.write(told.answer)
+            told.requests.append((self.path, dict(self.headers), self.read_body()))
+            self.answer(told.status, told.answer)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield told
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as told.url:
+        yield told
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import anyio
@@ -17,6 +16,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
 from moto.server import ThreadedMotoServer
 
+from http_servers import QuietHandler, serving
 from lambda_extension.ship import _secrets
 from lambda_extension.ship._references import Reference, reference_of
 from lambda_extension.ship._secrets import fetch
@@ -108,37 +108,24 @@ class Answers:
 def aws() -> Iterator[Answers]:
     told = Answers()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self._answer()
+            self.read_body()
+            self.do_GET()
 
         def do_GET(self) -> None:
-            self._answer()
-
-        def _answer(self) -> None:
             told.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
             answer = told.next()
             if answer is None:
                 told.released.wait(10)
                 return
-            self.send_response(answer[0])
-            self.send_header("Content-Length", str(len(answer[1])))
-            self.end_headers()
-            self.wfile.write(answer[1])
+            self.answer(*answer)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is given
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield told
-    told.released.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(Handler) as told.url:
+        try:
+            yield told
+        finally:
+            told.released.set()
 
 
 def fault(code: str) -> bytes:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
-import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import pytest
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from foreign_builds import fetched, run_build, server_program
+from http_servers import free_port
+
 VERSION = "3.9.1"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lambda-extension-tests"
+COPIED = ["-DincludeScope=runtime", "-DoutputDirectory=."]
 CLUSTER = "MkU3OEVBNTcwNTJENDM2Qk"
 
 POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -49,62 +50,46 @@ transaction.state.log.min.isr=1
 
 def libraries() -> Path:
     """Give the folder of Kafka's libraries; skip where they cannot be had, but not in CI."""
-    found = CACHE / f"kafka-{VERSION}"
-    if found.exists():
-        return found
-    for program in ("java", "mvn"):
-        if shutil.which(program) is None:
-            missing = f"Kafka is not tested against: there is no {program}"
-            if os.environ.get("CI"):
-                pytest.fail(missing)
-            pytest.skip(missing)
-    # Each process fills a folder of its own, and the first rename wins.
-    building = CACHE / f"kafka-building-{os.getpid()}"
-    building.mkdir(parents=True, exist_ok=True)
-    try:
-        (building / "pom.xml").write_text(POM)
-        command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=lib"]
-        subprocess.run(command, cwd=building, check=True, capture_output=True, timeout=300)
-        if not found.exists():
-            (building / "lib").rename(found)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return found
+
+    def download(home: Path) -> None:
+        (home / "pom.xml").write_text(POM)
+        run_build(["mvn", "-q", "-B", "dependency:copy-dependencies", *COPIED], home)
+
+    return fetched(f"kafka-{VERSION}", ["java", "mvn"], download)
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+@contextmanager
+def kafka(home: Path) -> Generator[Broker]:
+    """Run a cluster of one until the end of the block."""
+    port = free_port()
+    settings = home / "server.properties"
+    settings.write_text(SETTINGS.format(port=port, controller=free_port(), home=home))
+    java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    java += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{libraries()}/*"]
+    run_build([*java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(settings)], home)
+    there = Broker(f"127.0.0.1:{port}")
+    command = [*java, "kafka.Kafka", str(settings)]
+    with server_program(command, home / "log", there.answers, within=240) as there.process:  # on a busy machine
+        try:
+            yield there
+        finally:
+            there.process.kill()  # nobody wants what it would put in order first
 
 
 class Broker:
-    """A cluster of one; a context manager that ends it."""
+    """A broker that runs."""
 
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self.port = free_port()
-        self.servers = f"127.0.0.1:{self.port}"
-        self._java = ["java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-        self._java += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-        self._java += ["-cp", f"{libraries()}/*"]
-        self._settings = home / "server.properties"
-        self._settings.write_text(SETTINGS.format(port=self.port, controller=free_port(), home=home))
-        format_ = [*self._java, "kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(self._settings)]
-        subprocess.run(format_, check=True, capture_output=True, timeout=60)
-        with (self._home / "log").open("ab") as log:
-            command = [*self._java, "kafka.Kafka", str(self._settings)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        deadline = time.monotonic() + 240  # on a busy machine
-        while True:
-            assert self._process.poll() is None, (self._home / "log").read_text()
-            try:
-                self._admin().list_topics(timeout=1)
-            except KafkaException:
-                assert time.monotonic() < deadline, (self._home / "log").read_text()
-            else:
-                return
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, servers: str) -> None:
+        self.servers = servers
+
+    def answers(self) -> bool:
+        try:
+            self._admin().list_topics(timeout=1)
+        except KafkaException:
+            return False
+        return True
 
     def _admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
@@ -116,16 +101,11 @@ class Broker:
         return name
 
     def pause(self) -> None:
-        self._process.send_signal(signal.SIGSTOP)
-        os.waitpid(self._process.pid, os.WUNTRACED)
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.process.pid, os.WUNTRACED)
 
     def resume(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        self.resume()
-        self._process.kill()
-        self._process.wait(10)
+        self.process.send_signal(signal.SIGCONT)
 
     def stored(self, topic: str) -> list[Message]:
         """Give every message of a topic, in order."""
@@ -143,9 +123,3 @@ class Broker:
             return found
         finally:
             consumer.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

@@ -21,7 +21,7 @@ from records_for_backends import (
     payload_of,
     time_of,
 )
-from victoria_logs import VictoriaLogs, binary
+from victoria_logs import VictoriaLogs, victoria_logs
 
 from lambda_extension import Registration, ShutdownReason
 from lambda_extension.delivery import NDJSON, HTTPSink
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.timeout(700)  # where the server has to be built first
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VictoriaLogs]:
-    with VictoriaLogs(binary(), tmp_path_factory.mktemp("victoria")) as running:
+    with victoria_logs(tmp_path_factory.mktemp("victoria")) as running:
         yield running
 
 

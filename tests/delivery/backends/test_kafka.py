@@ -11,7 +11,7 @@ from uuid import uuid4
 import anyio
 import anyio.to_thread
 import pytest
-from kafka_broker import Broker
+from kafka_broker import Broker, kafka
 from records_for_backends import HOSTILE, KEPT, REQUEST_ID, hostile, log, payload_of
 
 from extension_runs import run_script
@@ -31,7 +31,7 @@ REGISTRATION = Registration(extension_id="1", extension_name="test", function_na
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    with Broker(tmp_path_factory.mktemp("kafka")) as running:
+    with kafka(tmp_path_factory.mktemp("kafka")) as running:
         yield running
 
 

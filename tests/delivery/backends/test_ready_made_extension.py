@@ -9,7 +9,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from victoria_logs import VictoriaLogs, binary
+from victoria_logs import VictoriaLogs, victoria_logs
 
 from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.timeout(700)  # where the server has to be built first
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VictoriaLogs]:
-    with VictoriaLogs(binary(), tmp_path_factory.mktemp("victoria")) as running:
+    with victoria_logs(tmp_path_factory.mktemp("victoria")) as running:
         yield running
 
 

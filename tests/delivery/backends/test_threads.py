@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import anyio
@@ -13,6 +13,7 @@ import anyio.to_thread
 import pytest
 from records_for_backends import log, payload_of
 
+from http_servers import serving
 from lambda_extension.delivery.sinks import FirehoseSink, KinesisSink, S3Sink, SQSSink
 
 SINKS: dict[str, Callable[[str], Any]] = {
@@ -24,21 +25,12 @@ SINKS: dict[str, Callable[[str], Any]] = {
 
 
 @contextmanager
-def serving(handler: type[BaseHTTPRequestHandler], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    url = f"http://127.0.0.1:{server.server_port}"
+def as_aws(handler: type[BaseHTTPRequestHandler], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
-    for name, value in {**keys, "AWS_ENDPOINT_URL": url}.items():
-        monkeypatch.setenv(name, value)
-    try:
+    with serving(handler) as url:
+        for name, value in {**keys, "AWS_ENDPOINT_URL": url}.items():
+            monkeypatch.setenv(name, value)
         yield url
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.mark.parametrize("name", SINKS)
@@ -53,7 +45,7 @@ async def test_a_connection_that_broke_is_tried_again_by_the_library_alone(
             self.close_connection = True
             return False
 
-    with serving(Hangup, monkeypatch) as url:
+    with as_aws(Hangup, monkeypatch) as url:
         sink = SINKS[name](url)
         await sink.open()
         with pytest.raises(ConnectionResetError):
@@ -74,7 +66,7 @@ async def test_a_send_whose_time_is_over_does_not_wait_for_its_thread(
             released.wait(10)
             return False
 
-    with serving(Hang, monkeypatch) as url:
+    with as_aws(Hang, monkeypatch) as url:
         sink = SINKS[name](url)
         await sink.open()
         ended = anyio.Event()

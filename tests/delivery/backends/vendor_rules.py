@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import attrs
+
+from http_servers import QuietHandler, serving
 
 
 @attrs.define
@@ -31,31 +30,14 @@ class Answering:
 
 @contextmanager
 def answering() -> Iterator[Answering]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            state.requests.append((self.path, dict(self.headers), body))
-            status, answer = state.answers.pop(0) if state.answers else (200, b"{}")
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            state.requests.append((self.path, dict(self.headers), self.read_body()))
+            self.answer(*(state.answers.pop(0) if state.answers else (200, b"{}")))
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state = Answering(f"http://127.0.0.1:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with serving(Handler) as url:
+        state = Answering(url)
         yield state
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html

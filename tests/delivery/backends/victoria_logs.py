@@ -3,97 +3,63 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
-import subprocess
 import urllib.parse
 import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import pytest
-
+from foreign_builds import fetched, run_build, server_program
+from http_servers import free_port
 from waiting import wait_until
 
 VERSION = "v1.52.1"
 MODULE = "github.com/VictoriaMetrics/VictoriaLogs/app/victoria-logs"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lambda-extension-tests"
 
 
 def binary() -> Path:
     """Give the server, built if need be; skip where that cannot be, but not in CI."""
-    home = CACHE / f"victoria-logs-{VERSION}"
-    found = home / "victoria-logs"
-    if found.exists():
-        return found
-    if shutil.which("go") is None:
-        missing = "VictoriaLogs is not tested against: there is no Go to build it with"
-        if os.environ.get("CI"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    # Each process builds in a folder of its own, and the last rename wins.
-    building = CACHE / f"building-{os.getpid()}"
-    building.mkdir(parents=True, exist_ok=True)
-    try:
-        subprocess.run(
-            ["go", "install", f"{MODULE}@{VERSION}"],
-            check=True,
-            env={**os.environ, "GOBIN": str(building), "GOFLAGS": "-mod=mod"},
-            capture_output=True,
-            timeout=600,
-        )
-        home.mkdir(parents=True, exist_ok=True)
-        (building / "victoria-logs").replace(found)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-    return found
+
+    def build(home: Path) -> None:
+        run_build(["go", "install", f"{MODULE}@{VERSION}"], home, GOBIN=str(home), GOFLAGS="-mod=mod")
+
+    return fetched(f"victoria-logs-{VERSION}", ["go"], build) / "victoria-logs"
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+@contextmanager
+def victoria_logs(home: Path) -> Generator[VictoriaLogs]:
+    """Run a server of its own until the end of the block."""
+    there = VictoriaLogs(free_port(), free_port())
+    command = [
+        str(binary()),
+        f"-storageDataPath={home}",
+        f"-httpListenAddr=127.0.0.1:{there.port}",
+        f"-syslog.listenAddr.tcp=127.0.0.1:{there.syslog_port}",
+        "-retentionPeriod=100y",
+        "-insert.maxLineSizeBytes=2MB",
+        "-loki.disableMessageParsing",
+        "-loggerOutput=stdout",
+        "-memory.allowedBytes=200MB",
+    ]
+    with server_program(command, home / "log", there.answers):
+        yield there
 
 
 class VictoriaLogs:
-    """A server of its own; a context manager that ends it."""
+    """A server that runs."""
 
-    def __init__(self, program: Path, home: Path) -> None:
-        self.port = free_port()
-        self.syslog_port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        command = [
-            str(program),
-            f"-storageDataPath={home}",
-            f"-httpListenAddr=127.0.0.1:{self.port}",
-            f"-syslog.listenAddr.tcp=127.0.0.1:{self.syslog_port}",
-            "-retentionPeriod=100y",
-            "-insert.maxLineSizeBytes=2MB",
-            "-loki.disableMessageParsing",
-            "-loggerOutput=stdout",
-            "-memory.allowedBytes=200MB",
-        ]
-        self._log = home / "log"
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    def __init__(self, port: int, syslog_port: int) -> None:
+        self.port = port
+        self.syslog_port = syslog_port
+        self.url = f"http://127.0.0.1:{port}"
 
-    def __enter__(self) -> Self:
-        wait_until(self._answers, within=30)
-        return self
-
-    def _answers(self) -> bool:
-        assert self._process.poll() is None, self._log.read_text()
+    def answers(self) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=1):
                 return True
         except OSError:
             return False
-
-    def __exit__(self, *exc: object) -> None:
-        self._process.terminate()
-        self._process.wait(10)
 
     def query(self, query: str) -> list[dict[str, Any]]:
         """Give what the server has, once it can be found."""
