@@ -90,6 +90,23 @@ def test_simulate_in_managed_instances_mode_runs_invocations_at_once() -> None:
     assert json.loads(result.stdout)["invocations"]["by_status"] == {"success": 64}
 
 
+def test_simulate_in_provisioned_concurrency_mode_tells_the_extension_so(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = ["--mode", "provisioned-concurrency", "--freeze", "--telemetry-out", str(out), "--json"]
+    result = lambda_extension("simulate", STREAM, *given)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["mode"] == "provisioned-concurrency"
+    inits = [json.loads(line) for line in out.read_text().splitlines() if "platform.initReport" in line]
+    assert [init["record"]["initializationType"] for init in inits] == ["provisioned-concurrency"]
+
+
+def test_simulate_gives_init_the_time_that_it_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "hangs.py", "import time\ntime.sleep(60)\n")
+    result = lambda_extension("simulate", path, "--init-timeout", "0.5", "--timeout", "0.5", "--json")
+    assert result.exit_code == 1, result.output
+    assert {finding["rule"] for finding in json.loads(result.stdout)["findings"]} == {"never-registers"}
+
+
 def test_simulate_names_the_broken_rule_and_the_fix(tmp_path: Path) -> None:
     result = lambda_extension("simulate", write(tmp_path / "extension.py", "print('too early')\n"))
     assert result.exit_code == 1

@@ -30,6 +30,7 @@ from lambda_extension.simulator import (
     Simulator,
 )
 from lambda_extension.simulator._platform._processes import GroupProcess
+from lambda_extension.simulator._settings import Mode
 from lambda_extension.telemetry import TelemetryEvent
 from waiting import eventually
 
@@ -110,6 +111,44 @@ async def test_snap_start_restores_before_the_first_invocation_only() -> None:
     assert kinds[first - 3 : first] == restore
     assert kinds.count("platform.restoreStart") == 1
     assert "initDurationMs" not in str(records(seen, "platform.report")[0])
+
+
+async def test_provisioned_concurrency_inits_ahead_and_may_wait_for_its_first_invocation() -> None:
+    seen: list[TelemetryEvent] = []
+    kinds: list[str] = []
+
+    async def stream(environment: Mapping[str, str]) -> None:
+        kinds.append(environment["AWS_LAMBDA_INITIALIZATION_TYPE"])
+        await streaming(seen)(environment)
+
+    async with Simulator([stream], mode="provisioned-concurrency") as lambda_:
+        await lambda_.ready()
+        await lambda_.freeze_for(600)
+        assert (await lambda_.invoke()).status == "success"
+    assert kinds == ["provisioned-concurrency"]
+    for kind in ("platform.initStart", "platform.initReport"):
+        (init,) = records(seen, kind)
+        assert (init.initialization_type, init.phase) == ("provisioned-concurrency", "init")
+    times = {event.type: event.timestamp for event in seen}
+    initialised, started = times["platform.initReport"], times["platform.start"]
+    assert initialised is not None
+    assert started is not None
+    assert (started - initialised).total_seconds() >= 600
+
+
+@pytest.mark.parametrize(
+    ("mode", "timeout", "limit"),
+    [
+        ("on-demand", 900, 10),
+        ("provisioned-concurrency", 3, 130),
+        ("provisioned-concurrency", 900, 900),
+        ("snap-start", 3, 130),
+        ("managed-instances", 300, 300),
+    ],
+)
+def test_the_limit_of_init_is_that_of_the_mode(mode: Mode, timeout: float, limit: float) -> None:
+    assert Simulator(mode=mode, timeout=timeout).settings.init_timeout == limit
+    assert Simulator(mode=mode, timeout=timeout, init_timeout=1).settings.init_timeout == 1
 
 
 @pytest.mark.parametrize("answers", [True, False])

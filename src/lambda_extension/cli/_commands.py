@@ -117,7 +117,7 @@ def serve(
     It is invoked as AWS's emulator is, until Ctrl-C.
 
     curl, an AWS SDK with an endpoint URL, or a test suite in any language may invoke it. Attached participants have as
-    much time as they need, and 15 minutes for an invocation unless --timeout says otherwise.
+    much time as they need, and 15 minutes for an invocation, unless --init-timeout and --timeout say otherwise.
     """
     from lambda_extension.cli._attached import ATTACHED_RUNTIME, AttachedExtension
     from lambda_extension.cli._serve import Service, serve as serve_
@@ -125,7 +125,8 @@ def serve(
 
     attached = {name: AttachedExtension(name) for name in attach if name != "runtime"}
     if attach:
-        options |= {"timeout": options["timeout"] or _DEBUGGING_TIMEOUT, "init_timeout": _DEBUGGING_INIT_TIMEOUT}
+        options["timeout"] = options["timeout"] or _DEBUGGING_TIMEOUT
+        options["init_timeout"] = options["init_timeout"] or _DEBUGGING_INIT_TIMEOUT
     if "runtime" in attach:
         if options["function"] or options["handler"]:
             msg = "--attach runtime leaves the function to somebody else: there is no --function or --handler then"

@@ -41,7 +41,7 @@ _SETUP = [
     ),
     click.option(
         "--mode",
-        type=click.Choice(["on-demand", "snap-start", "managed-instances"]),
+        type=click.Choice(["on-demand", "provisioned-concurrency", "snap-start", "managed-instances"]),
         default="on-demand",
         show_default=True,
     ),
@@ -52,6 +52,7 @@ _SETUP = [
     ),
     click.option("--freeze", is_flag=True, help="Stop the processes between invocations, as Lambda does."),
     click.option("--timeout", type=click.FloatRange(0.1), help="Of the function, seconds.  [default: 3]"),
+    click.option("--init-timeout", type=click.FloatRange(0.1), help="Of init, seconds.  [default: the mode's]"),
     click.option("--telemetry-out", type=OutputType(), metavar="FILE", help="Write every telemetry event, one a line."),
 ]
 

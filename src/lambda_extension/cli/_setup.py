@@ -92,7 +92,7 @@ class Setup:
     function: str | Sequence[str] | None = None
     handler: str | None = None
     environment: Mapping[str, str] = attrs.field(factory=dict, repr=names_alone)
-    mode: Literal["on-demand", "snap-start", "managed-instances"] = "on-demand"
+    mode: Literal["on-demand", "provisioned-concurrency", "snap-start", "managed-instances"] = "on-demand"
     concurrency: int = 1
     memory: int = 128
     log_format: Literal["Text", "JSON"] | None = None
@@ -100,7 +100,7 @@ class Setup:
     timeout: float = 3.0
     faults: Sequence[Fault] = ()
     opt: Path | None = None
-    init_timeout: float = 10.0
+    init_timeout: float | None = None
     api_port: int = 0
 
     @property

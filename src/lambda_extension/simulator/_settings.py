@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -22,7 +22,11 @@ from lambda_extension.simulator._platform._surroundings import Surroundings
 _PYTHON = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _ANY = "provided.al2023"
 
-Mode: TypeAlias = Literal["on-demand", "snap-start", "managed-instances"]
+Mode: TypeAlias = Literal["on-demand", "provisioned-concurrency", "snap-start", "managed-instances"]
+
+# What an init may take while a caller waits for it, and what at least where none does.
+_INIT_LIMIT: Final = 10.0
+_INIT_LIMIT_AHEAD: Final = 130.0
 
 
 @attrs.frozen(kw_only=True)
@@ -33,7 +37,7 @@ class Settings:
     function: Any
     mode: Mode = "on-demand"
     timeout: float = 3.0
-    init_timeout: float = 10.0
+    init_timeout: float = _INIT_LIMIT
     memory_mb: int = 128
     concurrency: int = 1
     log_format: Literal["Text", "JSON"] = "Text"
@@ -130,6 +134,11 @@ class Settings:
         if self.managed:
             variables["AWS_LAMBDA_MAX_CONCURRENCY"] = str(self.concurrency)
         return variables
+
+
+def init_limit(mode: Mode, timeout: float) -> float:
+    """Return the seconds that Lambda gives an init, for a function with this time-out."""
+    return _INIT_LIMIT if mode == "on-demand" else max(_INIT_LIMIT_AHEAD, timeout)
 
 
 def _host(surroundings: Surroundings | None) -> dict[str, str]:

@@ -24,7 +24,7 @@ from lambda_extension.simulator._platform._functions import ExtensionSpec, Scrip
 from lambda_extension.simulator._platform._lifecycle import Platform
 from lambda_extension.simulator._platform._participants import Invocation
 from lambda_extension.simulator._platform._surroundings import LOOPBACK, Surroundings, open_surroundings
-from lambda_extension.simulator._settings import Mode, Settings
+from lambda_extension.simulator._settings import Mode, Settings, init_limit
 from lambda_extension.simulator._watching._clock import Clock
 from lambda_extension.simulator._watching._record import Entry, Record
 
@@ -68,9 +68,9 @@ class Simulator:
         extensions: Paths, command lines, values of `ExtensionSpec`, or async callables that take their environment.
         function: `"module:handler"` (run by awslambdaric), the path or command line of a bootstrap, a
             `ScriptedFunction`, or an async callable of event and `FunctionContext`.
-        mode: `on-demand`, `snap-start` or `managed-instances`.
+        mode: `on-demand`, `provisioned-concurrency`, `snap-start` or `managed-instances`.
         timeout: Function time-out in seconds.
-        init_timeout: Limit of init in seconds.
+        init_timeout: Limit of init in seconds; by default Lambda's: 10 on-demand, else `timeout`, but at least 130.
         memory_mb: Memory size that participants are told.
         concurrency: Invocations at once, in managed-instances mode.
         log_format: `Text` or `JSON`; as on Lambda, `JSON` alone in managed-instances mode, and `Text` else by default.
@@ -100,7 +100,7 @@ class Simulator:
         *,
         mode: Mode = "on-demand",
         timeout: float = 3.0,
-        init_timeout: float = 10.0,
+        init_timeout: float | None = None,
         memory_mb: int = 128,
         concurrency: int = 1,
         log_format: Literal["Text", "JSON"] | None = None,
@@ -134,7 +134,7 @@ class Simulator:
             function=ScriptedFunction() if function is None else function,
             mode=mode,
             timeout=timeout,
-            init_timeout=init_timeout,
+            init_timeout=init_limit(mode, timeout) if init_timeout is None else init_timeout,
             memory_mb=memory_mb,
             concurrency=concurrency if mode == "managed-instances" else 1,
             log_format=log_format or ("JSON" if mode == "managed-instances" else "Text"),
@@ -219,13 +219,16 @@ class Simulator:
         transport = httpx.ASGITransport(app=self._routes)
         return httpx.AsyncClient(transport=transport, base_url=f"http://{self.api}", timeout=None)  # noqa: S113 - a long poll has none
 
-    async def ready(self, *, within: float = 30.0) -> None:
+    async def ready(self, *, within: float | None = None) -> None:
         """Block until the first init has ended, well or not.
 
+        Args:
+            within: Seconds; by default 30 more than the limit of init.
+
         Raises:
-            TimeoutError: It did not end within `within` seconds.
+            TimeoutError: It did not end in that time.
         """
-        with anyio.fail_after(within):
+        with anyio.fail_after(self.settings.init_timeout + 30 if within is None else within):
             await self._platform.ready.wait()
 
     async def invoke(
@@ -248,7 +251,7 @@ class Simulator:
             client_context: What a mobile SDK would send; the runtime gets it as JSON.
             cognito_identity: Who called through it, likewise.
         """
-        await self.ready(within=self.settings.init_timeout + 30)
+        await self.ready()
         invocation = Invocation(
             payload=payload if isinstance(payload, bytes) else json.dumps(payload).encode(),
             timeout=self.settings.timeout if timeout is None else timeout,
@@ -323,7 +326,7 @@ class Simulator:
     async def shutdown(self, reason: str = "spindown") -> ShutdownReport:
         """End the environment within Lambda's budget; a second call returns the first one's report."""
         if self._report is None:
-            await self.ready(within=self.settings.init_timeout + 30)
+            await self.ready()
             self._report = await self._platform.shut_down(reason)
         return self._report
 

@@ -26,7 +26,8 @@ _OTHERS = ("asyncio", "trio")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker."""
-    config.addinivalue_line("markers", "lambda_mode(mode): on-demand, snap-start or managed-instances for simulators")
+    modes = "on-demand, provisioned-concurrency, snap-start or managed-instances"
+    config.addinivalue_line("markers", f"lambda_mode(mode): {modes} for simulators")
 
 
 @pytest.hookimpl(tryfirst=True)
