@@ -78,7 +78,7 @@ class OTLPEncoder:
         version = own_version() if self.version is None else self.version
         if self.protocol == "http/protobuf":
             scope = _protobuf.nested(1, SCOPE.encode()) + _protobuf.nested(2, version.encode())
-            items = b"".join(_protobuf.nested(2, piece) for piece in pieces)
+            items = _protobuf.repeated(2, pieces)
             url = _protobuf.nested(3, SCHEMA_URL.encode())
             scoped = _protobuf.nested(1, scope) + items + url
             resource = _protobuf.nested(1, _protobuf.encode_attributes(1, about))

@@ -6,6 +6,7 @@ The field numbers are those of opentelemetry-proto 1; a test decodes what this w
 from __future__ import annotations
 
 import base64
+import functools
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -21,6 +22,10 @@ from lambda_extension.otel._model import (
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _SIZES: Final = {_FIXED64: 8, _FIXED32: 4}
+_MOST_SHORT: Final = 0x400
+# Characters of text that is worth remembering.
+_OFTEN_THE_SAME: Final = 64
+_pack_fixed64 = struct.Struct("<BQ").pack
 
 
 def encode_item(item: OTLPSpan | OTLPLogRecord | OTLPMetric) -> bytes:
@@ -33,9 +38,19 @@ def nested(number: int, content: bytes) -> bytes:
     return _message(number, content) if content else b""
 
 
+def repeated(number: int, messages: Iterable[bytes]) -> bytes:
+    """Return a repeated field of messages; each is there, however empty."""
+    tag, short = _SHORT[number << 3 | _BYTES], _SHORT
+    out: list[bytes] = []
+    for message in messages:
+        size = len(message)
+        out += (tag, short[size] if size < _MOST_SHORT else _encode_varint(size), message)
+    return b"".join(out)
+
+
 def encode_attributes(number: int, values: Iterable[Mapping[str, Any]]) -> bytes:
     """Return a repeated field of attributes; each is there, however empty."""
-    return b"".join([_message(number, _text(1, item["key"]) + _message(2, _any(item["value"]))) for item in values])
+    return repeated(number, [_attribute(item["key"], item["value"]) for item in values])
 
 
 def rejected(answer: bytes) -> int:
@@ -151,18 +166,32 @@ def _link(link: SpanLink) -> bytes:
 
 
 def _log_record(record: OTLPLogRecord) -> bytes:
+    """Encode a log record: most of them are those of a few invocations, and much of each is as in the one before."""
     parts = (
         _fixed64(1, record.time_unix_nano),
-        _number(2, record.severity_number),
-        _text(3, record.severity_text),
+        _severity(record.severity_number, record.severity_text),
         b"" if record.body is None else _message(5, _any(record.body)),
         encode_attributes(6, record.attributes),
-        _number(7, record.dropped_attributes_count),
-        _fixed32(8, record.flags),
-        nested(9, bytes.fromhex(record.trace_id)),
-        nested(10, bytes.fromhex(record.span_id)),
-        _fixed64(11, record.observed_time_unix_nano),
-        _text(12, record.event_name),
+        _number(7, record.dropped_attributes_count) if record.dropped_attributes_count else b"",
+        _place(record.flags, record.trace_id, record.span_id, record.observed_time_unix_nano, record.event_name),
+    )
+    return b"".join(parts)
+
+
+@functools.lru_cache(64)
+def _severity(number: int, text: str) -> bytes:
+    return _number(2, number) + _text(3, text)
+
+
+@functools.lru_cache(64)
+def _place(flags: int, trace_id: str, span_id: str, observed: str, event_name: str) -> bytes:
+    """Encode where a log record belongs, and when it was seen."""
+    parts = (
+        _fixed32(8, flags),
+        nested(9, bytes.fromhex(trace_id)),
+        nested(10, bytes.fromhex(span_id)),
+        _fixed64(11, observed),
+        _text(12, event_name),
     )
     return b"".join(parts)
 
@@ -204,6 +233,24 @@ def _histogram_point(point: HistogramPoint) -> bytes:
     )
 
 
+def _attribute(key: str, value: Mapping[str, Any]) -> bytes:
+    """Encode an attribute; short text is often the same in the next item."""
+    content = value.get("stringValue")
+    if content is not None and len(content) <= _OFTEN_THE_SAME:
+        return _short_attribute(key, content)
+    return _name(key) + _message(2, _any(value))
+
+
+@functools.lru_cache(256)
+def _short_attribute(key: str, content: str) -> bytes:
+    return _name(key) + _message(2, _message(1, content.encode()))
+
+
+@functools.lru_cache(256)
+def _name(key: str) -> bytes:
+    return _text(1, key)
+
+
 def _any(value: Mapping[str, Any]) -> bytes:
     for kind, content in value.items():
         return _KINDS[kind](content)
@@ -211,7 +258,7 @@ def _any(value: Mapping[str, Any]) -> bytes:
 
 
 def _array(value: Mapping[str, Any]) -> bytes:
-    return _message(5, b"".join(_message(1, _any(item)) for item in value["values"]))
+    return _message(5, repeated(1, [_any(item) for item in value["values"]]))
 
 
 # A value has one of these; unlike other fields it is there where it is the default, since that tells which it is.
@@ -233,7 +280,7 @@ _ITEMS: Final[Mapping[type, Callable[[Any], bytes]]] = {
 
 def _message(number: int, content: bytes) -> bytes:
     size = len(content)
-    return _SHORT[number << 3 | _BYTES] + (_SHORT[size] if size < 0x400 else _encode_varint(size)) + content
+    return _SHORT[number << 3 | _BYTES] + (_SHORT[size] if size < _MOST_SHORT else _encode_varint(size)) + content
 
 
 def _text(number: int, value: str) -> bytes:
@@ -245,7 +292,7 @@ def _number(number: int, value: int) -> bytes:
 
 
 def _fixed64(number: int, value: str) -> bytes:
-    return _key(number, _FIXED64) + struct.pack("<Q", int(value)) if value != "0" else b""
+    return _pack_fixed64(number << 3 | _FIXED64, int(value)) if value != "0" else b""
 
 
 def _fixed32(number: int, value: int) -> bytes:
@@ -261,7 +308,7 @@ def _key(number: int, wire: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    if value < len(_SHORT):
+    if value < _MOST_SHORT:
         return _SHORT[value]
     return _encode_varint(value)
 
@@ -276,4 +323,4 @@ def _encode_varint(value: int) -> bytes:
 
 
 # What most lengths and all keys are.
-_SHORT: Final = [_encode_varint(value) for value in range(0x400)]
+_SHORT: Final = [_encode_varint(value) for value in range(_MOST_SHORT)]
