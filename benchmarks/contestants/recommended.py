@@ -17,26 +17,23 @@ from lambda_extension import run_telemetry
 
 if TYPE_CHECKING:
     from lambda_extension.delivery import Delivery
+    from lambda_extension.otel import OpenTelemetryProcessor
     from lambda_extension.telemetry import ReceiverSettings
 
 URL = os.environ["BENCH_URL"]
 
 
-async def delivery() -> None:
-    await run_telemetry(processor, receiver=receiver())
-
-
-def processor() -> Delivery:  # called once the extension has registered
+# Both are called once the extension has registered.
+def delivery() -> Delivery:
     from lambda_extension.delivery import Delivery, HTTPSink
 
     return Delivery(HTTPSink(URL))
 
 
-async def otlp() -> None:
+def otlp() -> OpenTelemetryProcessor:
     from lambda_extension.otel import OpenTelemetryProcessor
 
-    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = URL
-    await run_telemetry(OpenTelemetryProcessor(), receiver=receiver())
+    return OpenTelemetryProcessor(endpoint=URL)
 
 
 def receiver() -> ReceiverSettings:
@@ -45,4 +42,8 @@ def receiver() -> ReceiverSettings:
     return ReceiverSettings(server="direct")
 
 
-anyio.run({"delivery": delivery, "otlp": otlp}[os.environ["BENCH_SETUP"]])
+async def main() -> None:
+    await run_telemetry({"delivery": delivery, "otlp": otlp}[os.environ["BENCH_SETUP"]], receiver=receiver())
+
+
+anyio.run(main)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from lambda_extension.otel._encoders import VERSION
+
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
@@ -21,7 +23,7 @@ def test_the_version_is_said_once_and_repeated_truly() -> None:
     assert released is not None
     assert f"\nversion: {version}\n" in citation
     assert f'\ndate-released: "{released[2]}"\n' in citation
-    assert released[1] == version
+    assert released[1] == version == VERSION
 
 
 @of_workflows

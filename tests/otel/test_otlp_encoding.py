@@ -25,7 +25,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from lambda_extension.delivery import Payload, SinkError
-from lambda_extension.otel._encoders import SCHEMA_URL, SCOPE, OTLPEncoder, Resource, own_version, read_answer
+from lambda_extension.otel._encoders import SCHEMA_URL, SCOPE, OTLPEncoder, Resource, read_answer
 from lambda_extension.otel._model import OTLPLogRecord
 from lambda_extension.otel._values import Limits, any_value, nanoseconds, text
 from strategies import json_values
@@ -199,18 +199,7 @@ def test_what_a_refusal_means(status: int, halved: bool, kept: bool, silent: boo
     assert (caught.value.too_large, caught.value.keep, caught.value.retryable) == (halved, kept, False)
 
 
-def test_the_scope_has_the_version_that_is_installed_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def version() -> str:
-        own_version.cache_clear()
-        request = msgspec.json.decode(OTLPEncoder(signal="logs", resource=RESOURCE).join([]))
-        return str(request["resourceLogs"][0]["scopeLogs"][0]["scope"]["version"])
-
-    assert version() == importlib.metadata.version("lambda-extension")
-
-    def missing(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(importlib.metadata, "version", missing)
-        assert version() == ""
-    own_version.cache_clear()
+def test_the_scope_has_the_version_that_is_installed() -> None:
+    request = msgspec.json.decode(OTLPEncoder(signal="logs", resource=RESOURCE).join([]))
+    scope = request["resourceLogs"][0]["scopeLogs"][0]["scope"]
+    assert scope == {"name": "lambda_extension.otel", "version": importlib.metadata.version("lambda-extension")}

@@ -640,6 +640,27 @@ def test_nothing_of_opentelemetry_is_needed() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "examples/otlp/otlp.py",
+        *(f"src/lambda_extension/cli/_templates/{kind}/extension.py" for kind in ("otlp", "delivery")),
+    ],
+)
+def test_what_exports_is_imported_once_the_extension_has_registered(script: str) -> None:
+    code = (
+        "import asyncio, runpy, sys\nimport lambda_extension as own\n"
+        "async def run_telemetry(make, **_):\n"
+        "    names = 'lambda_extension.otel._processor', 'lambda_extension.delivery._delivery'\n"
+        "    print([name for name in names if name in sys.modules])\n"
+        "own.run_telemetry = run_telemetry\n"
+        "asyncio.run(runpy.run_path(sys.argv[1])['main']())"
+    )
+    path = str(Path(__file__).parents[2] / script)
+    done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
 async def test_what_became_of_everything_is_logged_by_signal(
     backend: Backend, caplog: pytest.LogCaptureFixture
 ) -> None:

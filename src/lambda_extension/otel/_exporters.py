@@ -14,7 +14,7 @@ import anyio.lowlevel
 import msgspec
 
 from lambda_extension.delivery import Payload, SinkError
-from lambda_extension.otel._encoders import SCHEMA_URL, SCOPE, OTLPEncoder, Resource, Signal
+from lambda_extension.otel._encoders import SCHEMA_URL, SCOPE, VERSION, OTLPEncoder, Resource, Signal
 from lambda_extension.otel._model import DELTA, HistogramPoint, NumberPoint, OTLPLogRecord, OTLPMetric, OTLPSpan
 
 logger = logging.getLogger("lambda_extension.otel")
@@ -120,7 +120,7 @@ def _resource(resource: Resource) -> Any:
 def _scope() -> Any:
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-    return InstrumentationScope(SCOPE, schema_url=SCHEMA_URL)
+    return InstrumentationScope(SCOPE, VERSION, SCHEMA_URL)
 
 
 def _context(trace_id: str, span_id: str, flags: int, *, remote: bool = False) -> Any:

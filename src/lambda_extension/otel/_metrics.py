@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Mapping
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, final
 
-import attrs
+import msgspec
 
 from lambda_extension.otel._model import (
     CUMULATIVE,
@@ -70,8 +70,7 @@ KINDS: Final[Mapping[str, _Kind]] = {
 }
 
 
-@attrs.define(eq=False)
-class _Values:
+class _Values(msgspec.Struct, eq=False):
     """Values of one metric with the same attributes, since the beginning or the last collection."""
 
     since: int
@@ -80,7 +79,7 @@ class _Values:
     total: float = 0
     least: float = 0.0
     most: float = 0.0
-    buckets: list[int] = attrs.field(factory=list)
+    buckets: list[int] = []
     changed: bool = True
 
 

@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal, TypeAlias, final
 
-import attrs
+import msgspec
 
 from lambda_extension.otel._identity import Identities, Identity, identity_of, new_span_id
 from lambda_extension.otel._model import ERROR, INTERNAL, SERVER, OTLPSpan, SpanLink, SpanStatus, span_flags
@@ -44,16 +44,15 @@ _MOST_TOLD: Final = 2_000
 _MOST_SEEN: Final = 32
 
 
-@attrs.define(eq=False)
-class _Phase:
+class _Phase(msgspec.Struct, eq=False):
     """An init or a restore while its events come in."""
 
     kind: Literal["init", "restore"]
     identity: Identity
     start: int
     end: int
-    values: dict[str, Any] = attrs.field(factory=dict)
-    parts: list[Span] = attrs.field(factory=list)
+    values: dict[str, Any] = {}
+    parts: list[Span] = []
     status: str | None = None
     error_type: str | None = None
 
@@ -65,11 +64,10 @@ class _Phase:
         return self.error_type or self.status
 
 
-@attrs.define(eq=False)
-class _Told:
+class _Told(msgspec.Struct, eq=False):
     """What an invocation's events said that its report does not; kept when it is over, for what comes again."""
 
-    parts: dict[tuple[str, str], Span] = attrs.field(factory=dict)
+    parts: dict[tuple[str, str], Span] = {}
     started: str | None = None
     arn: str | None = None
     made: bool = False

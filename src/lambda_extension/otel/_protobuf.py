@@ -33,6 +33,23 @@ def encode_item(item: OTLPSpan | OTLPLogRecord | OTLPMetric) -> bytes:
     return _ITEMS[type(item)](item)
 
 
+def encode_request(
+    about: Iterable[Mapping[str, Any]], scope: tuple[str, str], schema_url: str, pieces: Iterable[bytes]
+) -> bytes:
+    """Make a request of encoded items, of any signal: of one resource and one scope.
+
+    Args:
+        about: Attributes of the resource.
+        scope: Its name and version.
+        schema_url: What the names of attributes follow.
+        pieces: The items.
+    """
+    name, version = scope
+    url = _text(3, schema_url)
+    scoped = _message(1, _text(1, name) + _text(2, version)) + repeated(2, pieces) + url
+    return _message(1, _message(1, encode_attributes(1, about)) + _message(2, scoped) + url)
+
+
 def nested(number: int, content: bytes) -> bytes:
     """Return a field that is text, bytes or a message; empty where it is the default."""
     return _message(number, content) if content else b""

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-import attrs
 import msgspec
 
 # OTLP's data model in its JSON form: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
@@ -21,8 +20,7 @@ _INT64: Final = 2**63
 _LATEST: Final = 2**63 - 1
 
 
-@attrs.frozen
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """How much of attributes is kept.
 
     Attributes:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, get_args
 from urllib.parse import unquote, urlsplit
 
-import attrs
+import msgspec
 
 from lambda_extension._budget import EXPORT_LIMIT
 from lambda_extension._environment import names_alone
@@ -28,8 +28,7 @@ _SAMPLERS: Final = {
 }
 
 
-@attrs.frozen(kw_only=True)
-class SignalSettings:
+class SignalSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where a signal goes, and how.
 
     Attributes:
@@ -42,15 +41,17 @@ class SignalSettings:
     """
 
     exporter: str
-    url: str = attrs.field(repr=False)
-    headers: Mapping[str, str] = attrs.field(repr=lambda headers: f"<{len(headers)}>")
+    url: str
+    headers: Mapping[str, str]
     timeout: float
     compression: str | None
     protocol: Protocol
 
+    def __repr__(self) -> str:
+        return f"SignalSettings(exporter={self.exporter!r}, protocol={self.protocol!r})"
 
-@attrs.frozen(kw_only=True)
-class Settings:
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the variables say of all signals.
 
     Attributes:
@@ -65,11 +66,14 @@ class Settings:
 
     disabled: bool
     service_name: str | None
-    resource: Mapping[str, str] = attrs.field(repr=names_alone)
+    resource: Mapping[str, str]
     temporality: Temporality
     sampler: str
     span_limits: Limits
     log_limits: Limits
+
+    def __repr__(self) -> str:
+        return f"Settings(disabled={self.disabled!r}, resource={names_alone(self.resource)})"
 
 
 def settings_of(variables: Mapping[str, str]) -> Settings:

@@ -8,6 +8,8 @@ from typing import Any
 # How alike a public coroutine's name must be to that of a method, by `difflib`, to be taken for a misspelling of it:
 # `on_flush` and `handle_invokes` are, `send`, `aclose` and `process_batch` are not.
 _ALIKE = 0.75
+# Called where they are there, though the base class has none: that of a `Delivery`, and of what is made of several.
+_CALLED_TOO = frozenset({"store_what_is_left"})
 # Only one of them is called, so a class that has one is not missing the other.
 _EITHER = ({"process", "process_event"},)
 
@@ -59,7 +61,7 @@ def _refuse_misspelt(kind: type, hooks: dict[str, Any], base: type) -> None:
         # Statically: a property of the user's is not to be run for this.
         if name.startswith("_") or name in hooks or not _is_async(inspect.getattr_static(kind, name)):
             continue
-        if hasattr(base, name):
+        if hasattr(base, name) or name in _CALLED_TOO:
             continue
         import difflib  # seldom needed
 

@@ -1,5 +1,7 @@
 """Deliver the function's log lines, without e-mail addresses, to the URL in LOGS_URL."""
 
+from __future__ import annotations
+
 import os
 
 import anyio

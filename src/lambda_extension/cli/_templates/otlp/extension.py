@@ -1,5 +1,7 @@
 """Export telemetry by OpenTelemetry: OTLP over HTTP, to where OTEL_EXPORTER_OTLP_ENDPOINT says."""
 
+from __future__ import annotations
+
 import anyio
 from lambda_extension import otel, run_telemetry
 
@@ -9,7 +11,7 @@ def export() -> otel.OpenTelemetryProcessor:
 
 
 async def main() -> None:
-    await run_telemetry(export)
+    await run_telemetry(export, account_id=True)
 
 
 if __name__ == "__main__":
