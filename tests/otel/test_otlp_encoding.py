@@ -182,8 +182,8 @@ def test_an_answer_that_is_no_message_rejects_nothing(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("status", "halved", "kept", "silent"),
     [
-        (400, True, True, False),
-        (413, True, True, False),
+        (400, True, False, False),
+        (413, True, False, False),
         (500, False, False, False),
         (429, False, True, True),
         (503, False, True, True),
@@ -197,6 +197,13 @@ def test_what_a_refusal_means(status: int, halved: bool, kept: bool, silent: boo
     with pytest.raises(SinkError) as caught:
         read_answer(payload(5), status, b"")
     assert (caught.value.too_large, caught.value.keep, caught.value.retryable) == (halved, kept, False)
+
+
+@pytest.mark.parametrize(("status", "too_large"), [(400, False), (422, False), (413, True)])
+def test_an_item_that_is_refused_alone_is_rejected_unless_its_length_is_named(status: int, too_large: bool) -> None:
+    with pytest.raises(SinkError, match=f"the backend answered {status} to application/json") as caught:
+        read_answer(payload(1), status, b"")
+    assert (caught.value.too_large, caught.value.keep) == (too_large, False)
 
 
 def test_the_scope_has_the_version_that_is_installed() -> None:

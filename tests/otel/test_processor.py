@@ -134,7 +134,9 @@ async def test_what_is_not_taken_is_sent_later_once(backend: Backend) -> None:
     assert len(backend.logs) == 8
 
 
-async def test_one_record_that_the_backend_refuses_costs_the_others_nothing(backend: Backend) -> None:
+async def test_one_record_that_the_backend_refuses_costs_the_others_nothing(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
     backend.refuses = "poison"
     processor = processor_for(backend, "logs", protocol="http/protobuf")
     await processor.init(REGISTRATION)
@@ -147,7 +149,9 @@ async def test_one_record_that_the_backend_refuses_costs_the_others_nothing(back
         f"line {number}" for number in range(40) if number != 17
     )
     figures = processor.statistics()["logs"]
-    assert (figures.delivered, figures.dropped) == (40, 1)  # with the start
+    assert (figures.delivered, figures.dropped_by_reason) == (40, {"rejected": 1})  # with the start
+    # Such is all that VictoriaLogs says to JSON: whoever reads the log learns why.
+    assert "which are dropped (the backend answered 400 to application/x-protobuf)" in caplog.text
 
 
 async def test_only_what_is_wanted_is_made(backend: Backend) -> None:

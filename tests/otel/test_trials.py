@@ -18,6 +18,7 @@ from otlp_collector import Backend, attribute, otlp_backend
 from real_collector import collecting
 
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, InvocationResult, Simulator
+from victoria_logs import victoria_logs
 
 pytestmark = pytest.mark.backends
 
@@ -162,6 +163,91 @@ def check_logs(backend: Backend, results: dict[int, InvocationResult], *, told: 
     for request_id in numbers:
         assert events["platform.start", request_id] >= 1
         assert events["platform.report", request_id] >= 1
+
+
+def order_of(number: int, request_id: str) -> dict[str, Any]:
+    """Give a line with a value of each kind that JSON has."""
+    order = {"id": number, "rows": [1, 2.5, None, True, {"sku": "\u00e9\U0001f600"}]}
+    moment = f"2026-03-01T10:00:{number:02}.123Z"
+    about = {"level": "ERROR", "timestamp": moment, "requestId": request_id, "message": f"order {number}"}
+    return {**about, "order": order, "price": 0.5, "paid": number % 2 == 0, "note": 'a "quoted"\nline'}
+
+
+async def accept_order(event: dict[str, Any], context: FunctionContext) -> str:
+    context.log(json.dumps(order_of(event["number"], context.request_id)))
+    return await function(event, context)
+
+
+@pytest.mark.parametrize(("mode", "policy"), [("on-demand", "end-of-invocation"), ("managed-instances", "adaptive")])
+async def test_victoria_logs_has_every_line_of_fifty_invocations_once_field_by_field(
+    tmp_path: Path, loop: str, mode: Any, policy: str
+) -> None:
+    with victoria_logs(tmp_path) as server:
+        variables = {
+            "EXPORTING_POLICY": policy,
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",  # it takes no other
+            "OTEL_TRACES_EXPORTER": "none",  # nor these
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_RESOURCE_ATTRIBUTES": "team=orders",
+            "TMPDIR": str(tmp_path),
+        }
+        extension = specification(f"{server.url}/insert/opentelemetry", loop, **variables)
+        settings: dict[str, Any] = {"mode": mode, "concurrency": 5, "freeze": mode == "on-demand"}
+        async with Simulator([extension], accept_order, log_format="JSON", timeout=10, **settings) as lambda_:
+            results = {1: await invoke(lambda_, 1)}
+            left = iter(number for number in range(INVOCATIONS) if number != 1)
+
+            async def work() -> None:
+                for number in left:
+                    results[number] = await invoke(lambda_, number)
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(lambda_.settings.concurrency):
+                    tasks.start_soon(work)
+            report = await lambda_.shutdown()
+        assert report.exit_codes[PROGRAM.name] == 0
+        assert {number: result.status for number, result in results.items()} == {
+            number: outcome_of(number) for number in range(INVOCATIONS)
+        }
+        figures = figures_of(lambda_)["logs"]
+        assert figures["dropped"] == figures["buffered"] == 0
+        # What an invocation that timed out left behind is sent by the process that comes after it.
+        found = server.wait_for("*", figures["delivered"])
+        check_orders(found, results, told=mode == "on-demand")
+        if not figures["failures"] + figures["retries"] + figures["cut_flushes"]:
+            assert len(found) == figures["delivered"]
+            assert max(Counter((each["_msg"], each["_time"]) for each in found).values()) == 1
+
+
+def check_orders(found: list[dict[str, Any]], results: dict[int, InvocationResult], *, told: bool) -> None:
+    """Check that each order is there with all that its line had, and each line of text and event of the platform."""
+    messages = Counter(each["_msg"] for each in found)
+    events = Counter((each.get("event_name"), each.get("faas.invocation_id")) for each in found)
+    orders = {each["faas.invocation_id"]: each for each in found if each.get("severity_text") == "ERROR"}
+    for number, result in results.items():
+        traced = told or "Sampled=1" in header_of(number)
+        order = orders[result.request_id]
+        wanted = {
+            "_msg": f"order {number}",
+            "_time": f"2026-03-01T10:00:{number:02}.123Z",
+            "severity_number": "17",
+            "order.id": str(number),
+            "price": "0.5",
+            "paid": str(number % 2 == 0).lower(),
+            "note": 'a "quoted"\nline',
+            "aws.lambda.log_source": "function",
+            "faas.name": "test_function",
+            "service.name": "test_function",
+            "cloud.platform": "aws_lambda",
+            "scope.name": "lambda_extension.otel",
+            "team": "orders",
+            **({"trace_id": f"67c2d4a0{number:024x}"} if traced else {}),
+        }
+        assert {name: order.get(name) for name in wanted} == wanted
+        assert json.loads(order["order.rows"]) == order_of(number, "")["order"]["rows"]
+        assert all(messages[f"{result.request_id} {line}"] for line in range(LINES))
+        assert events["platform.start", result.request_id]
+        assert events["platform.report", result.request_id]
 
 
 async def test_a_trace_is_complete_before_the_freeze(backend: Backend, tmp_path: Path, loop: str) -> None:

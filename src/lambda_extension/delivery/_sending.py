@@ -211,7 +211,8 @@ class Sender:
             rejected=len(rejected),
         )
         if rejected:
-            self._complaints.say("rejected", "the sink rejected %d events, which are dropped", len(rejected))
+            said = "the sink rejected %d events, which are dropped (%s)"
+            self._complaints.say("rejected", said, len(rejected), _reason(error))
         if parts:
             (shipment.batch,) = parts
         return not parts
@@ -223,7 +224,8 @@ class Sender:
             return True
         if _is_about_payload(error):
             too_large = isinstance(error, SinkError) and error.too_large
-            self._complaints.say("rejected", "the sink rejected %d events, which are dropped", batch.items)
+            said = "the sink rejected %d events, which are dropped (%s)"
+            self._complaints.say("rejected", said, batch.items, _reason(error))
             self._breaker.succeeded()
             await self._backlog.drop("too_large" if too_large else "rejected", batch)
             return True

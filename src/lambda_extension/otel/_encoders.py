@@ -115,15 +115,17 @@ def read_answer(payload: Payload, status: int, body: bytes) -> None:
             # Which ones, OTLP does not say.
             raise SinkError(msg, rejected=range(rejected))
     elif status in _REFUSED:
-        msg = f"the backend answered {status}"
-        raise SinkError(msg, too_large=True)
+        msg = f"the backend answered {status} to {payload.content_type}"
+        # Of an item that is alone, it is what it holds, unless its length is named.
+        raise SinkError(msg, too_large=payload.items > 1 or status in _TOO_LONG, keep=False)
     elif status >= 500 and status not in _PASSING:
         msg = f"the backend answered {status}, which OTLP does not allow to try again"
         raise SinkError(msg, keep=False)
 
 
 # What something in the request is to blame for, and what is over some time. The rest is what HTTP makes of it.
-_REFUSED: Final = frozenset({400, 413, 414, 422, 431})
+_TOO_LONG: Final = frozenset({413, 414, 431})
+_REFUSED: Final = frozenset({400, 422}) | _TOO_LONG
 _PASSING: Final = frozenset({502, 503, 504})
 # How much of it was not taken, as each signal's answer calls it.
 _REJECTED: Final = ("rejectedSpans", "rejectedLogRecords", "rejectedDataPoints")
