@@ -16,7 +16,15 @@ from fake_session import FakeSession
 
 from fake_lambda import log, runtime_done
 from lambda_extension import ShutdownReason, TelemetryProcessor
-from lambda_extension._budget import CROWDED_LIMIT, DEGRADED_PAUSE, INVOCATION_MARGIN, error_phases, shutdown_phases
+from lambda_extension._budget import (
+    CROWDED_LIMIT,
+    DEGRADED_PAUSE,
+    INVOCATION_MARGIN,
+    REQUESTS_END,
+    SHUTDOWN_MARGIN,
+    error_phases,
+    shutdown_phases,
+)
 from lambda_extension.processing import (
     Action,
     Adaptive,
@@ -30,7 +38,7 @@ from lambda_extension.processing import (
 )
 from lambda_extension.processing._processor import checked_processors, run_processors
 from lambda_extension.telemetry import TelemetryEvent
-from virtual_time import EPOCH, backend
+from virtual_time import EPOCH, backend, freeze
 
 HANG = math.inf
 END = EndOfInvocation(share=0.5, limit=1.0)
@@ -183,6 +191,36 @@ async def test_everything_hangs_and_everything_has_its_share(caplog: pytest.LogC
     assert hanging.ended["shutdown"] == [pytest.approx(phases.hook)]
     assert "3 events were left over" in caplog.text
     assert "shutdown was cut off after 0.4 s" in caplog.text
+
+
+@pytest.mark.parametrize("takes", [1.75, 1.9])
+async def test_the_hook_is_called_though_the_time_was_over_before_its_turn(takes: float) -> None:
+    """As on a machine that hardly gets to this process: every timer is late."""
+
+    class Slow(Timed):
+        async def flush(self) -> None:
+            freeze(takes)
+            await super().flush()
+
+    slow = Slow(flush_takes=HANG, shutdown_takes=HANG)
+    async with running(slow, policy=END) as session:
+        session.shut_down()
+    assert slow.ended["flush"] == [pytest.approx(takes)]
+    assert slow.began["shutdown"] == [pytest.approx(takes)]
+    # Within a part of the margin, and where that is over too, up to its first wait.
+    assert slow.ended["shutdown"] == [pytest.approx(max(2.0 - SHUTDOWN_MARGIN + REQUESTS_END, takes))]
+    assert slow.reason is ShutdownReason.SPINDOWN
+
+
+async def test_the_hook_is_called_though_a_shutdown_is_cancelled() -> None:
+    """By a second signal, or by whoever runs the extension."""
+    hanging = Timed(flush_takes=HANG)
+    with anyio.CancelScope() as scope:
+        async with running(hanging, policy=END) as session:
+            session.shut_down()
+            await anyio.sleep(0.5)
+            scope.cancel()
+    assert hanging.ended["shutdown"] == [pytest.approx(0.5)]
 
 
 async def test_what_a_phase_leaves_over_goes_to_the_next() -> None:

@@ -175,18 +175,20 @@ class Backlog:
             return made
         raise TimeoutError  # pragma: no cover - the disk hangs; the whole is where it was
 
-    async def write_all(self, *, latest: bool = False) -> None:
+    async def write_all(self, *, latest: bool = False, on_the_spot: bool = False) -> None:
         """Write to disk what is in memory alone; it stays in memory too, until it is delivered or room is needed.
 
         Args:
             latest: Only what has come since the last call.
+            on_the_spot: Without a thread, however much it is: on a busy machine, to hand over to one and back takes
+                many times as long as to write.
         """
         if self._store is None:
             return
         self._buffer.seal()
         async with self._storing:
             for batch in self._buffer.in_memory_alone(latest=latest):
-                await self._write(batch)
+                await self._write(batch, on_the_spot=on_the_spot)
 
     def leave_to_disk(self) -> None:
         """Let go of the memory of what is on disk: that is where a later process finds it."""
@@ -213,13 +215,13 @@ class Backlog:
         if self._store is not None:
             self._store.close()
 
-    async def _write(self, batch: Batch) -> str | None:
+    async def _write(self, batch: Batch, *, on_the_spot: bool = False) -> str | None:
         """Write a batch to disk, and say why if that cannot be."""
         if self._store is None:
             return "memory"
         assert batch.pieces is not None
         append = functools.partial(self._store.append, sequence=batch.sequence, content_type=self._content_type)
-        outcome = await self._on_disk(append, batch.id, batch.pieces, size=batch.size)
+        outcome = await self._on_disk(append, batch.id, batch.pieces, size=0 if on_the_spot else batch.size)
         for record in outcome.deleted:
             self._deleted(record)
         if outcome.record is not None:

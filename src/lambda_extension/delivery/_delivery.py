@@ -211,7 +211,7 @@ class Delivery:
         of a processor there is, nothing is lost when the process is killed. Blocks on the file system.
         """
         self._intake.release(self._wall_clock())
-        await self._backlog.write_all()
+        await self._backlog.write_all(on_the_spot=True)
 
     async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:  # noqa: ARG002
         """Store what is left, send it, even to a sink that was left alone, and close the sink; log one line of figures.
@@ -223,7 +223,7 @@ class Delivery:
             self._intake.close(self._wall_clock())
             # First, since it takes milliseconds and nothing can be lost any more; not even when the time is over.
             with shielded(anyio.current_time() + NOTING_LIMIT):
-                await self._backlog.write_all()
+                await self._backlog.write_all(on_the_spot=True)
             deadline = min(anyio.current_effective_deadline(), anyio.current_time() + SHUTDOWN_BUDGET)
             with anyio.CancelScope(deadline=deadline - DELIVERY_END):
                 await (self._sender.probe() if self._breaker.is_open else self._sender.flush())

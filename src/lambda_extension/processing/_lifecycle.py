@@ -10,7 +10,14 @@ import anyio
 import anyio.abc
 
 from lambda_extension._api._enums import ShutdownReason
-from lambda_extension._budget import SHUTDOWN_MARGIN, ShutdownPhases, error_phases, shutdown_phases
+from lambda_extension._budget import (
+    REQUESTS_END,
+    SHUTDOWN_MARGIN,
+    ShutdownPhases,
+    error_phases,
+    shielded,
+    shutdown_phases,
+)
 
 if TYPE_CHECKING:
     from lambda_extension._session._session import ExtensionSession
@@ -27,9 +34,9 @@ async def live(
 ) -> None:
     """Run an extension's methods in their order, within the block of its session.
 
-    After an error, or an exit by `sys.exit`, `shutdown` comes first, within its share of time. The error then leaves,
-    and the session tells Lambda of it: in this order, since the platform may end the environment as soon as it has been
-    told.
+    Once the environment shuts down, `shutdown` is called whatever was cut off before it. After an error, or an exit by
+    `sys.exit`, it comes first, within its share of time. The error then leaves, and the session tells Lambda of it: in
+    this order, since the platform may end the environment as soon as it has been told.
 
     Raises:
         BaseExceptionGroup: Both `init` or `work` and `shutdown` failed.
@@ -45,6 +52,14 @@ async def live(
         except (Exception, SystemExit) as hook_error:  # noqa: BLE001 - both are raised
             msg = "the extension failed, and so did its shutdown"
             raise BaseExceptionGroup(msg, [error, hook_error]) from None
+        raise
+    except anyio.get_cancelled_exc_class():
+        if session.shutdown is not None:
+            # The time was over before its turn came, as on a machine that hardly gets to this process. It is called
+            # all the same, with a part of the margin, so that what is counted is said.
+            until = min(session.shutdown.deadline, anyio.current_time()) + REQUESTS_END
+            with shielded(until):
+                await _shut_down(shutdown, session.shutdown.reason, None, until)
         raise
     phases = phases_of(session)  # what the work has left over is the hook's
     assert session.shutdown is not None
