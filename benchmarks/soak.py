@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
+import math
 import os
 import random
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -66,6 +71,15 @@ class Outcome:
     acknowledged: int = 0
     lost: int = 0
 
+    def add(self, other: Outcome) -> None:
+        """Count another's too."""
+        self.took += other.took
+        self.late += other.late
+        self.killed += other.killed
+        self.unsaid += other.unsaid
+        self.acknowledged += other.acknowledged
+        self.lost += other.lost
+
 
 def shut_down_once(
     kind: str, backend_name: str, server: str, chance: random.Random, outcome: Outcome, *, limit: float = LIMIT
@@ -77,7 +91,8 @@ def shut_down_once(
         FakeLambda() as fake,
     ):
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("COV")},
+            # As in a layer, which has the bytecode: to compile takes longer than all else, and holds up the event loop.
+            **{name: os.environ[name] for name in os.environ if not name.startswith(("COV", "PYTHONDONTWRITE"))},
             "AWS_LAMBDA_RUNTIME_API": fake.address,
             "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
             "BUSY": kind,
@@ -123,51 +138,99 @@ def rounds() -> Iterator[tuple[str, str, str]]:
     return itertools.cycle(itertools.product(SINKS, BACKENDS, SERVERS))
 
 
-def soak(until: Callable[[int], bool], *, seed: int, limit: float) -> dict[tuple[str, str], Outcome]:
+Outcomes: TypeAlias = dict[tuple[str, str], Outcome]
+
+
+def soak(until: Callable[[int], bool], *, seed: int, limit: float, lanes: int = 1) -> Outcomes:
     """Shut down extensions until a function of their number says so; by event loop and server.
 
     Args:
         until: Told how many there have been.
         seed: For what is random.
         limit: After so many seconds each is killed.
+        lanes: How many at a time.
     """
-    chance = random.Random(seed)
-    outcomes: dict[tuple[str, str], Outcome] = {}
-    for number, (kind, backend_name, server) in enumerate(rounds()):
-        if until(number):
-            return outcomes
-        outcome = outcomes.setdefault((backend_name, server), Outcome())
-        shut_down_once(kind, backend_name, server, chance, outcome, limit=limit)
-    raise AssertionError
+    numbered = enumerate(rounds())
+    outcomes: Outcomes = defaultdict(Outcome)
+    one_at_a_time = threading.Lock()
+
+    def lane(_: int) -> None:
+        while True:
+            with one_at_a_time:
+                number, (kind, backend_name, server) = next(numbered)
+            if until(number):
+                return
+            outcome = Outcome()
+            shut_down_once(kind, backend_name, server, random.Random(f"{seed} {number}"), outcome, limit=limit)
+            with one_at_a_time:
+                outcomes[backend_name, server].add(outcome)
+
+    with ThreadPoolExecutor(lanes) as threads:
+        list(threads.map(lane, range(lanes)))  # which raises what one of them raised
+    return outcomes
+
+
+def report(outcomes: Outcomes) -> dict[str, Any]:
+    """Sum up: how many ended when, and what became of their events."""
+    everything = Outcome()
+    for outcome in outcomes.values():
+        everything.add(outcome)
+    took = sorted(everything.took)
+    slices = Counter(int(seconds * 10) for seconds in took)
+    return {
+        "ends": len(took),
+        "late": everything.late,
+        "killed": everything.killed,
+        "unsaid": everything.unsaid,
+        "acknowledged": everything.acknowledged,
+        "lost": everything.lost,
+        **{f"p{share * 100:g}": round(_at(took, share), 3) for share in (0.5, 0.9, 0.99, 0.999)},
+        "slowest": round(took[-1], 3),
+        "ends_by_tenths_of_a_second": {f"{tenth / 10:.1f}": slices[tenth] for tenth in sorted(slices)},
+        "load": [round(load, 1) for load in os.getloadavg()],
+    }
+
+
+def _at(took: list[float], share: float) -> float:
+    """Give the least of some sorted figures that so large a share of them does not exceed."""
+    return took[max(math.ceil(share * len(took)), 1) - 1]
 
 
 def main() -> int:
-    """Soak for as long as is asked for, print what came of it, and fail if an event was lost or a shutdown late."""
+    """Soak for as long as is asked for, print what came of it, and fail if an event was lost or a shutdown late.
+
+    The last line is JSON.
+    """
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--ends", type=int, default=sys.maxsize, help="so many shutdowns at most")
+    parser.add_argument("--lanes", type=int, default=1, help="so many at a time")
     parser.add_argument(
         "--patient", action="store_true", help=f"fail for lateness after {HANGS:.0f} s only: the machine is busy"
     )
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     options = parser.parse_args()
+    for backend_name, server in zip(BACKENDS, itertools.cycle(SERVERS)):  # so that the bytecode is there
+        shut_down_once("slow", backend_name, server, random.Random(0), Outcome(), limit=HANGS)
     ends = time.monotonic() + options.seconds
     outcomes = soak(
         lambda number: number >= options.ends or time.monotonic() > ends,
         seed=options.seed,
         limit=HANGS if options.patient else LIMIT,
+        lanes=options.lanes,
     )
-    faults: Counter[str] = Counter()
     print(f"seed {options.seed}")
     for (backend_name, server), outcome in sorted(outcomes.items()):
         took = sorted(outcome.took)
         print(
-            f"{backend_name} {server}: {len(took)} ends, {outcome.late} late; median {took[len(took) // 2]:.2f} s"
+            f"{backend_name} {server}: {len(took)} ends, {outcome.late} late; median {_at(took, 0.5):.2f} s"
             f", slowest {took[-1]:.2f} s; {outcome.acknowledged} events acknowledged, {outcome.lost} lost"
         )
-        faults.update(ends=len(took), late=outcome.late, killed=outcome.killed, lost=outcome.lost)
-    print(f"all: {faults['ends']} ends, {faults['late']} late, {faults['killed']} killed; {faults['lost']} events lost")
-    return int(faults["killed"] + faults["lost"] > 0)
+    figures = report(outcomes)
+    for tenth, count in figures["ends_by_tenths_of_a_second"].items():
+        print(f"{tenth} s: {count}")
+    print(json.dumps(figures))
+    return int(figures["killed"] + figures["lost"] + figures["unsaid"] > 0)
 
 
 if __name__ == "__main__":
