@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -9,9 +11,9 @@ from events_for_records import A, correlator, events, line, start
 from hypothesis import given, strategies as st
 
 from lambda_extension.records import LogRecord
-from lambda_extension.records._lines import read_object, read_text
+from lambda_extension.records._lines import Reading, read_line, read_object
 from lambda_extension.records._severity import level_name, severity_of
-from lambda_extension.records._times import own_time, unix_nanoseconds
+from lambda_extension.records._times import is_usual_time, own_time, unix_nanoseconds
 from strategies import json_values
 
 TEN = "2026-03-01T10:00:00.750Z"
@@ -265,13 +267,48 @@ def test_times_are_counted_to_the_nanosecond() -> None:
     assert unix_nanoseconds("2026-13-01T10:00:00Z") is None
 
 
+USUAL = re.compile(r"[1-9]\d{3}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+# What times are written with, in the places where it stands and in others.
+TIMES = st.one_of(
+    st.text("0123456789-:.,TWZz+ \u0663", min_size=24, max_size=24),
+    st.datetimes().map(lambda moment: f"{moment.isoformat(timespec='milliseconds')}Z"),
+    st.sampled_from(
+        [
+            "2026-W09-7T10:00:00.750Z",
+            "20260301T10:00:00.75000Z",
+            "2026-03-01T100000.75000Z",
+            "20260301T100000.7500000Z",
+            "2026-03-01T10:00:00,750Z",
+            "2026-03-01 10:00:00.750Z",
+            "2026-03-01Z10:00:00.750T",
+            "2026-03-01T10:00:00.750z",
+            "2026-02-30T10:00:00.750Z",
+            "0999-03-01T10:00:00.750Z",
+            "2026-03-01T10:00:0\u0663.750Z",
+        ]
+    ),
+)
+
+
+@given(TIMES, st.integers(0, 23), st.sampled_from("0123456789-:.,TWZz+ "))
+def test_no_other_form_of_a_time_passes_as_the_usual_one(text: str, index: int, instead: str) -> None:
+    for each in (text, text[:index] + instead + text[index + 1 :]):
+        usual = USUAL.fullmatch(each) is not None
+        if usual:
+            try:
+                datetime.fromisoformat(each)
+            except ValueError:
+                usual = False
+        assert is_usual_time(each) == usual
+
+
 HEADS = st.sampled_from(["", "[INFO]\t", "2026-03-01 10:00:00 ", "level=info msg=", "ERROR:"])
 
 
 @given(HEADS, st.text())
 def test_no_text_is_beyond_reading(head: str, tail: str) -> None:
-    found = read_text(head + tail)
-    assert found is None or isinstance(found.body, str)
+    found = read_line(head + tail)
+    assert found is None or isinstance(Reading(*found).body, str)
 
 
 KEYS = st.sampled_from(["message", "msg", "level", "time", "log", "requestId", "trace_id", "span_id", "x"])
@@ -279,7 +316,7 @@ KEYS = st.sampled_from(["message", "msg", "level", "time", "log", "requestId", "
 
 @given(st.dictionaries(KEYS, json_values))
 def test_no_object_loses_anything_that_has_no_place_of_its_own(record: dict[str, Any]) -> None:
-    found = read_object(dict(record))
+    found = Reading(*read_object(dict(record)))
     gone = record.keys() - found.attributes.keys() if found.body is not record and found.body != record else set()
     for key in gone:
         value = record[key]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from benchmarks.records import (
+    LINES,
     body_of,
     by_hand,
     compressed,
@@ -38,6 +40,26 @@ def test_json_and_dicts_come_to_the_same(line: object) -> None:
     assert len(ours) > 800
     assert len(compressed(body)) < len(transforms(body))
     assert plain(body).count(b"\n") == records(body).count(b"\n") == 1001
+
+
+def test_a_line_of_text_costs_few_calls() -> None:
+    """The goal is one of time, which no test can hold on a busy machine; what took most of it were calls."""
+    body = body_of(text_line)
+    records(body)  # which imports
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        records(body)
+    finally:
+        sys.setprofile(before)
+    # To read a line, in one of the forms that there are, to look at its time, and to encode its record.
+    assert 3000 < calls < 4 * LINES + 200
 
 
 def test_no_time_comes_twice() -> None:

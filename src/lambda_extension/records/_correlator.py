@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias, final
+from typing import Any, TypeAlias, final
 
 import attrs
 import msgspec
@@ -12,10 +12,10 @@ import msgspec
 from lambda_extension._api._enums import InitializationType
 from lambda_extension._api._models import Registration
 from lambda_extension._environment import Environment
-from lambda_extension.records._holding import Held, Holding, Orphans
+from lambda_extension.records._holding import Held, Holding, LineSource, Orphans
 from lambda_extension.records._invocations import Invocations
 from lambda_extension.records._joining import JoinLines, Message, begin
-from lambda_extension.records._lines import READERS, Reading, is_request_id, read_json_text, read_object
+from lambda_extension.records._lines import Reading, is_request_id, read_line
 from lambda_extension.records._platform import attributes_of, platform_line, severity_number
 from lambda_extension.records._record import Context, LogRecord
 from lambda_extension.records._reports import InvocationReport
@@ -115,14 +115,40 @@ class Correlator:
     def take(self, events: Iterable[TelemetryEvent]) -> list[Record]:
         """Take in events and give the records that are ready."""
         out: list[Record] = []
+        invocations, joined, parse_json = self._invocations, self._join is not None, self._parse_json
+        event: Any
         for event in events:
             kind = type(event)
             if kind is FunctionLog:
-                self._line(event, "function", out)
+                source: LineSource = "function"
             elif kind is ExtensionLog:
-                self._line(event, "extension", out)
+                source = "extension"
             else:
                 self._platform(event, out)
+                continue
+            line = event.record
+            told = read_line(line, parse_json)
+            current = invocations.current
+            # By far the most lines go one of the two short ways, on which every call and every object counts.
+            if told is None:
+                if current is not None and not joined:
+                    out.append(LogRecord(event.time, source, source, 0, None, line, {}, current, event))
+                else:
+                    self._line(event, source, Reading(0, None, None, line, {}, None, None, False, None), out)
+                continue
+            number, level, time, body, attributes, request_id, id_key, _, trace = told
+            if (
+                current is not None
+                and (request_id is None or request_id == current.request_id)
+                and trace is None
+                and not joined
+            ):
+                if id_key is not None:
+                    del attributes[id_key]  # it has a place of its own
+                moment = time or event.time
+                out.append(LogRecord(moment, source, source, number, level, body, attributes, current, event))
+            else:
+                self._line(event, source, Reading(*told), out)
         return out
 
     def release(self) -> list[Record]:
@@ -153,42 +179,14 @@ class Correlator:
             repeated=self._invocations.repeated,
         )
 
-    def _line(self, event: Any, source: Literal["function", "extension"], out: list[Record]) -> None:
-        line = event.record
-        kind = type(line)
-        reading = None
-        if kind is str:
-            read = READERS.get(line[:1])
-            reading = None if read is None else read(line)
-            if reading is None and self._parse_json and line[:1] == "{":
-                reading = read_json_text(line)
-        elif kind is dict:
-            reading = read_object(line)
-        if reading is None:
-            reading = Reading(0, None, None, line, {})
+    def _line(self, event: Any, source: LineSource, reading: Reading, out: list[Record]) -> None:
+        """Find out whose line it is, and give it, or hold it."""
         current = self._invocations.current
         if current is None or (reading.request_id is not None and reading.request_id != current.request_id):
             current = self._context(reading, event, out)
-        if current is None:
-            self._hold(event, source, reading, out)
-        elif self._join is None and reading.id_key is None and reading.trace is None:  # by far the most lines
-            out.append(
-                LogRecord(
-                    reading.time or event.time,
-                    source,
-                    source,
-                    reading.number,
-                    reading.level,
-                    reading.body,
-                    reading.attributes,
-                    current,
-                    event,
-                )
-            )
-        else:
+        if current is not None:
             self._emit(event, source, reading, current, out)
-
-    def _hold(self, event: Any, source: Literal["function", "extension"], reading: Reading, out: list[Record]) -> None:
+            return
         for oldest in self._orphans.add(Held(event, source, reading), self._clock()):
             self._emit_held(oldest, self._unknown(oldest.reading), out)
 
@@ -228,7 +226,7 @@ class Correlator:
     def _emit(
         self,
         event: Any,
-        source: Literal["function", "extension"],
+        source: LineSource,
         reading: Reading,
         context: Context,
         out: list[Record],

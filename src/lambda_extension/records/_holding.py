@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from lambda_extension._validators import number, whole
 from lambda_extension.records._lines import Reading
 from lambda_extension.records._record import encode_json
+
+LineSource: TypeAlias = Literal["function", "extension"]
+"""Whose line it is."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +35,7 @@ class Held:
     """A line that has been read, and may have to wait."""
 
     event: Any
-    source: Literal["function", "extension"]
+    source: LineSource
     reading: Reading
     born: float = 0.0
     size: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -12,7 +12,7 @@ from lambda_extension.records._severity import SEVERITIES, level_name, severity_
 from lambda_extension.records._times import is_usual_time, own_time, text_time
 
 
-class Reading(msgspec.Struct, gc=False):
+class Reading(NamedTuple):
     """What a line says of itself.
 
     Attributes:
@@ -32,20 +32,25 @@ class Reading(msgspec.Struct, gc=False):
     time: str | None
     body: Any
     attributes: dict[str, Any]
-    request_id: str | None = None
-    id_key: str | None = None
-    vouched: bool = False
-    trace: tuple[str, str] | None = None
+    request_id: str | None
+    id_key: str | None
+    vouched: bool
+    trace: tuple[str, str] | None
 
 
-# Of an id; awslambdaric leaves it out during init.
-_ID_LENGTHS = (36, 0)
+Told: TypeAlias = tuple[
+    int, str | None, str | None, Any, dict[str, Any], str | None, str | None, bool, tuple[str, str] | None
+]
+"""The same as a plain tuple, as each line is read: most are taken apart at once, and to name its parts takes longer."""
+
+
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _LEVEL_KEYS = ("level", "severity", "@l", "log.level", "levelname", "lvl", "loglevel", "log_level", "Level", "LogLevel")
 _TIME_KEYS = ("timestamp", "time", "@timestamp", "@t", "ts", "asctime", "Timestamp", "timeMillis")
 _MESSAGE_KEYS = ("message", "msg", "@m", "@mt", "Message", "short_message")
 _ID_KEYS = ("AWSRequestId", "function_request_id", "aws_request_id", "awsRequestId", "lambda_request_id")
 _TRACE_KEYS = (("trace_id", "span_id"), ("traceId", "spanId"), ("trace.id", "span.id"), ("@tr", "@sp"))
+_NOBODY: tuple[None, None, bool, None] = (None, None, False, None)  # no id, under no key, and no trace
 _RARE = frozenset({*_ID_KEYS, *(first for first, _ in _TRACE_KEYS)})
 
 
@@ -54,7 +59,7 @@ def is_request_id(text: str) -> bool:
     return len(text) == 36 and _UUID.fullmatch(text) is not None
 
 
-def read_object(record: dict[str, Any]) -> Reading:
+def read_object(record: dict[str, Any]) -> Told:
     """Read a JSON object that somebody logged; a key is dropped only when its content has a place of its own."""
     rest = record.copy()
     # The usual keys first, each in its usual form: that is by far the most lines.
@@ -77,26 +82,22 @@ def read_object(record: dict[str, Any]) -> Reading:
         del rest["timestamp"]
     else:
         time = _time(rest)
-    found = Reading(number, level, time, message, rest)
+    id_key, vouched, trace = None, False, None
     request_id = rest.get("requestId")
     if type(request_id) is str:
-        found.request_id, found.id_key = request_id, "requestId"
         # Lambda's own format has all four; a key of that name alone may be the user's, of API Gateway's request say.
-        found.vouched = message is not None and "level" in record and "timestamp" in record
+        id_key, vouched = "requestId", message is not None and "level" in record and "timestamp" in record
+    else:
+        request_id = None
     if not _RARE.isdisjoint(rest):
-        _read_rare(found, rest)
+        trace = _trace(rest)
+        for key in _ID_KEYS:  # of libraries for Lambda
+            if type(rest.get(key)) is str:
+                request_id, id_key, vouched = rest[key], key, True
+                break
     if message is None:
-        found.body, found.attributes, found.id_key = record, {}, None
-    return found
-
-
-def _read_rare(found: Reading, rest: dict[str, Any]) -> None:
-    """Read the keys that few lines have: a trace, an id that a library for Lambda wrote."""
-    found.trace = _trace(rest)
-    for key in _ID_KEYS:
-        if type(rest.get(key)) is str:
-            found.request_id, found.id_key, found.vouched = rest[key], key, True
-            break
+        return number, level, time, record, {}, request_id, None, vouched, trace
+    return number, level, time, message, rest, request_id, id_key, vouched, trace
 
 
 def _message(rest: dict[str, Any]) -> Any:
@@ -156,13 +157,7 @@ def _is_hex(text: str, digits: int) -> bool:
     return len(text) == digits and not text.strip("0123456789abcdef") and text.strip("0") != ""
 
 
-def read_text(line: str) -> Reading | None:
-    """Read a line of text; None when it says nothing of itself."""
-    read = READERS.get(line[:1])
-    return None if read is None else read(line)
-
-
-def read_json_text(line: str) -> Reading | None:
+def _json_text(line: str) -> Told | None:
     """Read a line of text that is a JSON object; None when it is none."""
     try:
         record = msgspec.json.decode(line)
@@ -175,19 +170,21 @@ def read_json_text(line: str) -> Reading | None:
 _BRACKETS = {f"[{level}]": (number, level) for level, number in SEVERITIES.items() if level.isupper()}
 
 
-def _bracketed(line: str) -> Reading | None:
+def _bracketed(line: str) -> Told | None:
     """Read awslambdaric's `[LEVEL]`, tab, time, tab, request id, tab; or else what begins with a level in brackets."""
     parts = line.split("\t", 3)
-    if len(parts) == 4 and (found := _BRACKETS.get(parts[0])) is not None:
-        _, stamp, request_id, message = parts
-        time = stamp if is_usual_time(stamp) else text_time(stamp)
-        if time is not None and len(request_id) in _ID_LENGTHS:
-            number, level = found
-            return Reading(number, level, time, message, {}, request_id or None, None, True)
+    if len(parts) == 4:
+        bracket, stamp, request_id, message = parts
+        found = _BRACKETS.get(bracket)
+        if found is not None and (len(request_id) == 36 or not request_id):  # awslambdaric leaves it out during init
+            time = stamp if is_usual_time(stamp) else text_time(stamp)
+            if time is not None:
+                number, level = found
+                return number, level, time, message, {}, request_id or None, None, True, None
     level, bracket, rest = line[1:].partition("]")
     level = level.strip()
     number = SEVERITIES.get(level, 0)
-    return Reading(number, level, None, rest.lstrip(), {}) if number and bracket else None
+    return (number, level, None, rest.lstrip(), {}, *_NOBODY) if number and bracket else None
 
 
 _STAMPED = re.compile(
@@ -202,7 +199,7 @@ _STAMPED = re.compile(
 )
 
 
-def _stamped(line: str) -> Reading | None:
+def _stamped(line: str) -> Told | None:
     """Read what begins with a time: Node's lines, Python's, structlog's, zap's, the platform's word of a time-out."""
     parts = line.split("\t", 3)
     if len(parts) == 4:
@@ -210,21 +207,21 @@ def _stamped(line: str) -> Reading | None:
         number, time = SEVERITIES.get(level), text_time(stamp)
         if number is not None and time is not None:
             if len(request_id) == 36:
-                return Reading(number, level, time, message, {}, request_id, None, True)
+                return number, level, time, message, {}, request_id, None, True, None
             if request_id == "undefined":  # as Node says during init
-                return Reading(number, level, time, message, {})
+                return number, level, time, message, {}, *_NOBODY
     found = _STAMPED.match(line)
     time = None if found is None else text_time(found["time"])
     if found is None or time is None:
         return None
     if found["id"]:
-        return Reading(SEVERITIES["ERROR"], None, time, line[found.end() :], {}, found["id"], None, True)
+        return SEVERITIES["ERROR"], None, time, line[found.end() :], {}, found["id"], None, True, None
     level = found["structlog"] or found["dashed"] or found["plain"]
     number = SEVERITIES.get(level)
     if number is None:
         return None
     attributes = {"logger": found["logger"]} if found["logger"] else {}
-    return Reading(number, level, time, line[found.end() :], attributes)
+    return number, level, time, line[found.end() :], attributes, *_NOBODY
 
 
 _PAIR = re.compile(r'([A-Za-z_@][\w.@-]*)=("(?:[^"\\]|\\.)*+"|[^\s"]*+)(?:\s++|$)')
@@ -234,25 +231,31 @@ _PAIR = re.compile(r'([A-Za-z_@][\w.@-]*)=("(?:[^"\\]|\\.)*+"|[^\s"]*+)(?:\s++|$
 _LONGEST = 14
 
 
-def _worded(line: str) -> Reading | None:
+def _lower(line: str) -> Told | None:
+    """Read what begins with a word that is not in capitals, as most of what is printed does."""
+    head = line[:_LONGEST]
+    return _worded(line) if ":" in head or "=" in head else None
+
+
+def _worded(line: str) -> Told | None:
     """Read what begins with a word: Python's `LEVEL:logger:message`, logfmt of logrus and slog, a level in capitals."""
-    colon = line.find(":", 1, _LONGEST)
-    if colon > 0 and (number := SEVERITIES.get(line[:colon])) is not None:
-        level, rest = line[:colon], line[colon + 1 :]
+    head = line[:_LONGEST]
+    if ":" in head and (number := SEVERITIES.get(head.partition(":")[0])) is not None:
+        level, _, rest = line.partition(":")
         name, found, message = rest.partition(":")
         if found and level.isupper() and name and " " not in name:
-            return Reading(number, level, None, message, {"logger": name})
-        return Reading(number, level, None, rest.lstrip() if level.isupper() else line, {})
-    if line.find("=", 1, _LONGEST) > 0:
+            return number, level, None, message, {"logger": name}, *_NOBODY
+        return number, level, None, rest.lstrip() if level.isupper() else line, {}, *_NOBODY
+    if "=" in head:
         return _logfmt(line)
-    if line[:3].isupper():
+    if head[:3].isupper():
         word, found, _ = line.partition(" ")
         if found and (number := SEVERITIES.get(word)) is not None:
-            return Reading(number, word, None, line, {})
+            return number, word, None, line, {}, *_NOBODY
     return None
 
 
-def _logfmt(line: str) -> Reading | None:
+def _logfmt(line: str) -> Told | None:
     pairs: dict[str, Any] = {}
     position = 0
     while position < len(line):
@@ -277,14 +280,30 @@ def _unquoted(text: str) -> str:
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def _coloured(line: str) -> Reading | None:
-    return read_text(_COLOUR.sub("", line).lstrip("\x1b"))
+def _coloured(line: str) -> Told | None:
+    return read_line(_COLOUR.sub("", line).lstrip("\x1b"))
 
 
 # By the first character of a line; each gives None when the line says nothing of itself.
-READERS: dict[str, Callable[[str], Reading | None]] = {
-    **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ@_", _worded),
+_READERS: dict[str, Callable[[str], Told | None]] = {
+    **dict.fromkeys("abcdefghijklmnopqrstuvwxyz", _lower),
+    **dict.fromkeys("ABCDEFGHIJKLMNOPQRSTUVWXYZ@_", _worded),
     **dict.fromkeys("0123456789", _stamped),
     "[": _bracketed,
     "\x1b": _coloured,
 }
+
+
+def read_line(line: Any, parse_json: bool = False) -> Told | None:
+    """Read a line, be it text or a JSON object; None when it says nothing of itself.
+
+    Args:
+        line: What an event of a log has as its record.
+        parse_json: Whether text that is a JSON object is read as one.
+    """
+    if type(line) is str:
+        first = line[0] if line else ""
+        read = _READERS.get(first)
+        told = None if read is None else read(line)
+        return _json_text(line) if told is None and parse_json and first == "{" else told
+    return read_object(line) if type(line) is dict else None
