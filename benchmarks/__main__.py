@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from benchmarks import batch, dependencies, goals, measure, report, server
+from benchmarks import batch, dependencies, goals, measure, pages, report, server
 from benchmarks.cold_start import cold_start
 from benchmarks.contestants import NAMES, OURS, Contestant, UnavailableError, prepare, versions
 from benchmarks.quota import NoQuotaError, quota
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
         counts = [*FULL.growth, *([LONGEST] if options.long else [])]
         scale = attrs.evolve(scale, growth=counts)
     run = report.Run(
-        machine=report.machine(),
+        machine=pages.machine(),
         versions={},
         titles={},
         results={},
@@ -94,7 +94,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         help="exit 1 if CPU per event grows from 10^5 to 10^6 events",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found")
-    parser.add_argument("--write-docs", action="store_true", help="put the figures and plots into docs/")
+    parser.add_argument("--write-docs", action="store_true", help="put the figures and plots into docs/ and README")
     parser.add_argument("--go-module", type=Path, metavar="DIR", help="a checkout of the Go module")
     parser.add_argument("--only", type=_choice(PARTS), default=list(PARTS), metavar=",".join(PARTS))
     parser.add_argument("--contestants", type=_choice(NAMES), default=list(NAMES), metavar=",".join(NAMES))

@@ -1,18 +1,19 @@
 """What each entry point costs until it registers: the processor time of a process that is killed at that call.
 
-`python -m benchmarks.before_register [ROUNDS]` prints a table.
+`python -m benchmarks.before_register [ROUNDS] [--write-docs]` prints the table of docs/howto/cold-start.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import socket
 import statistics
 import subprocess
-import sys
 
 from benchmarks.contestants import HERE, interpreter
+from benchmarks.pages import DOCS, machine, measured, renew
 
 SOURCE = HERE.parents[1] / "src"
 _MAIN = "import anyio\nasync def main():\n    {}\nanyio.run(main)\n"
@@ -55,11 +56,18 @@ def measure(program: str) -> float:
 
 
 def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    print("| | ms of processor time before register, median / least |\n|---|---|")
+    """Measure each, print the table, and put it into the page if asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("rounds", type=int, nargs="?", default=15)
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/howto/cold-start.md")
+    options = parser.parse_args()
+    said = [measured(machine()), "", "| | ms of processor time before register, median / least |", "|---|---|"]
     for title, program in PROGRAMS.items():
-        taken = [measure(program) for _ in range(rounds)]
-        print(f"| {title} | {statistics.median(taken):.0f} / {min(taken):.0f} |", flush=True)
+        taken = [measure(program) for _ in range(options.rounds)]
+        said.append(f"| {title} | {statistics.median(taken):.0f} / {min(taken):.0f} |")
+    print(*said, sep="\n")
+    if options.write_docs:
+        renew(DOCS / "howto" / "cold-start.md", {"before register": "\n".join(said)})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a thousand environments are to a collector: `python -m benchmarks.fleet [ENVIRONMENTS]`.
+"""What a thousand environments are to a collector: `python -m benchmarks.fleet [ENVIRONMENTS] [--write-docs]`.
 
 Each environment is a `Delivery` with a connection of its own, all in this process; the collector is rotel, a process of
 its own, which takes OTLP over HTTP and throws it away. Every environment sends what one invocation logs, five times.
@@ -6,6 +6,7 @@ its own, which takes OTLP over HTTP and throws it away. Every environment sends 
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import logging
 import os
@@ -24,8 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import attrs
 import msgspec
 
+from benchmarks.pages import DOCS, machine, measured, renew
 from lambda_extension import Registration, ShutdownReason
 from lambda_extension.delivery import Compression, Delivery, HTTPSink
 from lambda_extension.telemetry import FunctionLog
@@ -34,6 +37,9 @@ INVOCATIONS = 5
 LINES = 20
 LINE = "2026-03-01T10:00:00.000Z\t{}\tINFO\tan order of three things was taken, number {}"
 AT_ONCE = 50
+TIMES = "\N{MULTIPLICATION SIGN}"
+LARGE = 10_000  # environments, of which the page's arithmetic tells
+PERIOD = 20  # seconds between two requests of one of them, where not each invocation makes one
 
 
 class OTLPLogs:
@@ -91,8 +97,46 @@ async def invoke(delivery: Delivery, limiter: anyio.Semaphore) -> None:
         await delivery.flush()
 
 
-async def measure(url: str, pid: int, environments: int) -> None:
-    """Run all environments, and print what came of it."""
+@attrs.frozen(kw_only=True)
+class Costs:
+    """What came of a run.
+
+    Attributes:
+        took: Seconds.
+        requests: That the collector took.
+        lines: That arrived.
+        size: Bytes sent, compressed.
+        connections: That the collector had open in the end.
+        seconds: Of a processor that the collector took.
+        idle: MiB resident before.
+        resident: MiB resident in the end.
+    """
+
+    environments: int
+    took: float
+    requests: int
+    lines: int
+    size: int
+    connections: int
+    seconds: float
+    idle: float
+    resident: float
+
+    @property
+    def request_bytes(self) -> float:
+        return self.size / self.requests
+
+    @property
+    def request_us(self) -> float:
+        return self.seconds / self.requests * 1e6
+
+    @property
+    def connection_kib(self) -> float:
+        return (self.resident - self.idle) * 1024 / self.connections
+
+
+async def measure(url: str, pid: int, environments: int) -> Costs:
+    """Run all environments, and return what came of it."""
     about = Registration(extension_id="1", extension_name="x", function_name="f", function_version="1")
     fleet = [
         Delivery(HTTPSink(url, encoder=OTLPLogs()), name=f"e{number}", spill=None) for number in range(environments)
@@ -110,28 +154,85 @@ async def measure(url: str, pid: int, environments: int) -> None:
     took = time.perf_counter() - began
     after, resident, sockets = used_by(pid)
     figures = [delivery.statistics() for delivery in fleet]
-    delivered, size = sum(each.delivered for each in figures), sum(each.bytes for each in figures)
-    requests = sum(each.batches for each in figures)
     for delivery in fleet:
         await delivery.shutdown(ShutdownReason.SPINDOWN, None)
-    print(f"{environments} environments, {INVOCATIONS} invocations of {LINES} lines each, in {took:.1f} s")
-    print(f"requests {requests}, lines {delivered} of {environments * INVOCATIONS * LINES}, bytes {size}")
-    print(f"  a request: {delivered / requests:.0f} lines, {size / requests:.0f} bytes compressed")
-    print(
-        f"collector: {sockets - few} connections, {(after - before) / requests * 1e6:.0f} µs of a core for a request,"
+    return Costs(
+        environments=environments,
+        took=took,
+        requests=sum(each.batches for each in figures),
+        lines=sum(each.delivered for each in figures),
+        size=sum(each.bytes for each in figures),
+        connections=sockets - few,
+        seconds=after - before,
+        idle=idle,
+        resident=resident,
     )
-    each = (resident - idle) * 1024 / (sockets - few)
-    print(f"  {idle:.0f} MiB idle, {resident:.0f} MiB then, {each:.0f} KiB a connection")
+
+
+def report(costs: Costs) -> str:
+    """Return the lines that tell of a run."""
+    sent = costs.environments * INVOCATIONS * LINES
+    return f"""\
+{costs.environments:,} environments, {INVOCATIONS} invocations of {LINES} lines each, in {costs.took:.1f} s
+{costs.requests:,} requests, {costs.lines:,} lines of {sent:,}, {costs.size:,} bytes
+  a request: {costs.lines / costs.requests:.0f} lines, {costs.request_bytes:.0f} bytes compressed
+collector: {costs.connections:,} connections, {costs.request_us:.0f} µs of a core for a request,
+  {costs.idle:.0f} MiB idle, {costs.resident:.0f} MiB then, {costs.connection_kib:.0f} KiB a connection"""
+
+
+def arithmetic(size: float, us: float, kib: float) -> str:
+    """Return what a large fleet is to a collector, with functions that are invoked once a second.
+
+    Args:
+        size: Bytes of a request.
+        us: Microseconds of a core that the collector takes for it.
+        kib: KiB that the collector takes for a connection.
+    """
+    fewer = LARGE // PERIOD
+    many, few = f"{LARGE:,} {TIMES}", f"{fewer:,} {TIMES}"
+    cores, less = LARGE * round(us) / 1e6, fewer * round(us) / 1e6
+    rows = [
+        ("", "`EndOfInvocation()`", f"`Every({PERIOD})`"),
+        ("---", "---", "---"),
+        ("requests a second", f"{many} 1 = {LARGE:,}", f"{LARGE:,} ÷ {PERIOD} = {fewer:,}"),
+        ("connections", f"{LARGE:,}", "as many as are in use at once: an idle one is closed after 15 seconds"),
+        ("memory for connections", f"{many} {kib:.0f} KiB = {LARGE * round(kib) / 1024:.0f} MiB", "at most the same"),
+        (
+            "cores for receiving",
+            f"{many} {us:.0f} µs = {cores:.2f}",
+            f"{few} {us:.0f} µs = {less:.2f}, and more for each request, which holds {PERIOD} times as much",
+        ),
+        (
+            "bytes a second",
+            f"{many} {size:.0f} = {LARGE * round(size) / 1e6:.1f} MB",
+            "less: longer payloads compress better",
+        ),
+        (
+            "new connections a second",
+            "few: they are in use",
+            f"up to {fewer:,}, each with a TLS handshake where there is TLS",
+        ),
+    ]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main() -> None:
-    """Measure, with as many environments as asked for."""
+    """Measure, with as many environments as asked for, print what came of it, and put it into the page if asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("environments", type=int, nargs="?", default=1_000)
+    parser.add_argument("--write-docs", action="store_true", help="put the figures into docs/explanation/scale.md")
+    options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING)  # a thousand closing lines are for nobody
-    environments = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, environments + 500), hard), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, options.environments + 500), hard), hard))
+    where = measured(machine())
     with tempfile.TemporaryDirectory() as folder, collector(folder) as (url, pid):
-        anyio.run(measure, url, pid, environments)
+        costs = anyio.run(measure, url, pid, options.environments)
+    print(report(costs))
+    if options.write_docs:
+        large = arithmetic(costs.request_bytes, costs.request_us, costs.connection_kib)
+        found = f"{where}\n\n```text\n{report(costs)}\n```"
+        renew(DOCS / "explanation" / "scale.md", {"fleet": found, "arithmetic": large})
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """What each flush policy costs and keeps: a run in the simulator per policy, with freezes between invocations.
 
-`python -m benchmarks.flush_policies [INVOCATIONS]` prints a table, the one in docs/howto/flush-policy.md.
+`python -m benchmarks.flush_policies [INVOCATIONS] [--write-docs]` prints the table of docs/howto/flush-policy.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import tempfile
@@ -15,6 +16,7 @@ import attrs
 
 from benchmarks.backend import Behaviour, backend
 from benchmarks.contestants.delivering import POLICIES
+from benchmarks.pages import DOCS, machine, measured, renew
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, Simulator
 
 PROGRAM = Path(__file__).parent / "contestants" / "delivering.py"
@@ -123,10 +125,18 @@ def table(outcomes: list[Outcome]) -> str:
 
 
 def main() -> None:
-    invocations = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    outcomes = [anyio.run(measure, policy, invocations) for policy in POLICIES]
-    print(f"{invocations} invocations of 20 ms each, a freeze after each, a backend that takes 5 ms\n")
-    print(table(outcomes))
+    """Measure each policy, print the table, and put it into the page if asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("invocations", type=int, nargs="?", default=500)
+    parser.add_argument("--write-docs", action="store_true", help="put the table into docs/howto/flush-policy.md")
+    options = parser.parse_args()
+    where = measured(machine())
+    outcomes = [anyio.run(measure, policy, options.invocations) for policy in POLICIES]
+    title = f"{options.invocations} invocations of 20 ms each, a freeze after each, a backend that takes 5 ms."
+    section = f"{title} {where}\n\n{table(outcomes)}"
+    print(section)
+    if options.write_docs:
+        renew(DOCS / "howto" / "flush-policy.md", {"policies": section})
 
 
 if __name__ == "__main__":

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import os
-import platform
-import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from benchmarks import svg
+from benchmarks import pages, readme, svg
 from benchmarks.cold_start import FUNCTION_INITS_MS
 from benchmarks.goals import judge
 
@@ -20,7 +15,6 @@ if TYPE_CHECKING:
 
 Results = dict[str, dict[str, float]]
 SIZES = (20, 1000, 4000)
-DOCS = Path(__file__).parent.parent / "docs"
 
 
 @attrs.define(kw_only=True)
@@ -55,33 +49,6 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
-
-
-def machine() -> dict[str, str]:
-    """Return what this machine is."""
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        cpu = next(
-            (line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")),
-            cpu,
-        )
-    return {
-        "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "system": f"{platform.system()} {platform.release()}",
-        "cpu": cpu,
-        "cores": str(os.cpu_count()),
-        "commit": _commit(),
-        "load": " ".join(f"{load:.1f}" for load in os.getloadavg()),
-    }
-
-
-def _commit() -> str:
-    git = ["git", "-C", str(DOCS), "describe", "--always", "--dirty", "--exclude=*"]
-    try:
-        return subprocess.run(git, check=True, capture_output=True, text=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
 
 
 _STARTUP = (
@@ -223,11 +190,7 @@ def _imports(run: Run) -> Table:
 def markdown(run: Run) -> str:
     """Return the figures of docs/benchmarks.md."""
     out = [
-        (
-            f"Measured {run.machine['date']} at commit {run.machine['commit']} on {run.machine['cpu']}, "
-            f"{run.machine['cores']} cores, {run.machine['system']}, load {run.machine['load']} at the start, in "
-            f"{run.machine['took']}. {_sentence(run.settings)}."
-        ),
+        f"{pages.measured(run.machine)} It took {run.machine['took']}. {_sentence(run.settings)}.",
         "",
         "Versions: " + ", ".join(f"{name} {version}" for name, version in run.versions.items()) + ".",
         "",
@@ -248,16 +211,11 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def write_docs(run: Run) -> None:
-    """Replace the figures in docs/benchmarks.md, those that stand in its text too, and the plots beside it."""
-    page = DOCS / "benchmarks.md"
-    text = page.read_text()
-    for name, section in {"figures": markdown(run), **run.sections}.items():
-        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-        before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n\n{section.strip()}\n\n{end}{rest.partition(end)[2]}"
-    page.write_text(text)
+    """Replace the figures in docs/benchmarks.md, those in its text too, the plots beside it, and README's figures."""
+    pages.renew(pages.DOCS / "benchmarks.md", {"figures": markdown(run), **run.sections})
     for name, plot in plots(run).items():
-        (DOCS / name).write_text(plot)
+        (pages.DOCS / name).write_text(plot)
+    readme.write()
 
 
 def plots(run: Run) -> dict[str, str]:

@@ -30,6 +30,7 @@ import attrs
 from benchmarks.backend import Behaviour, backend
 from benchmarks.corpus import batches
 from benchmarks.fake_lambda import FakeLambda, Pusher
+from benchmarks.pages import DOCS, machine, measured, renew
 from lambda_extension.delivery._spill import SpillStore
 
 LIMIT = 2.0
@@ -191,6 +192,24 @@ def report(outcomes: Outcomes) -> dict[str, Any]:
     }
 
 
+def lines(outcomes: Outcomes) -> Iterator[str]:
+    """Give a line for each event loop and server."""
+    for (backend_name, server), outcome in sorted(outcomes.items()):
+        took = sorted(outcome.took)
+        yield (
+            f"{backend_name} {server}: {len(took)} ends, {outcome.late} late; median {_at(took, 0.5):.2f} s"
+            f", slowest {took[-1]:.2f} s; {outcome.acknowledged:,} events acknowledged, {outcome.lost:,} lost"
+        )
+
+
+def _summary(figures: dict[str, Any]) -> str:
+    return (
+        f"all: {figures['ends']} ends, {figures['late']} late, {figures['killed']} killed; median {figures['p50']:.2f} s, "
+        f"p99 {figures['p99']:.2f} s, slowest {figures['slowest']:.2f} s; {figures['acknowledged']:,} events "
+        f"acknowledged, {figures['lost']:,} lost"
+    )
+
+
 def _at(took: list[float], share: float) -> float:
     """Give the least of some sorted figures that so large a share of them does not exceed."""
     return took[max(math.ceil(share * len(took)), 1) - 1]
@@ -208,28 +227,27 @@ def main() -> int:
     parser.add_argument(
         "--patient", action="store_true", help=f"fail for lateness after {HANGS:.0f} s only: the machine is busy"
     )
+    parser.add_argument("--write-docs", action="store_true", help="put it into docs/explanation/guarantees.md")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
     options = parser.parse_args()
     for backend_name, server in zip(BACKENDS, itertools.cycle(SERVERS)):  # so that the bytecode is there
         shut_down_once("slow", backend_name, server, random.Random(0), Outcome(), limit=HANGS)
-    ends = time.monotonic() + options.seconds
+    where, ends = measured(machine()), time.monotonic() + options.seconds
     outcomes = soak(
         lambda number: number >= options.ends or time.monotonic() > ends,
         seed=options.seed,
         limit=HANGS if options.patient else LIMIT,
         lanes=options.lanes,
     )
-    print(f"seed {options.seed}")
-    for (backend_name, server), outcome in sorted(outcomes.items()):
-        took = sorted(outcome.took)
-        print(
-            f"{backend_name} {server}: {len(took)} ends, {outcome.late} late; median {_at(took, 0.5):.2f} s"
-            f", slowest {took[-1]:.2f} s; {outcome.acknowledged} events acknowledged, {outcome.lost} lost"
-        )
     figures = report(outcomes)
+    said = [*lines(outcomes), _summary(figures)]
+    print(f"seed {options.seed}", *said, sep="\n")
     for tenth, count in figures["ends_by_tenths_of_a_second"].items():
         print(f"{tenth} s: {count}")
     print(json.dumps(figures))
+    if options.write_docs:
+        section = "\n".join([where, "", "```text", *said, "```"])
+        renew(DOCS / "explanation" / "guarantees.md", {"soak": section})
     return int(figures["killed"] + figures["lost"] + figures["unsaid"] > 0)
 
 

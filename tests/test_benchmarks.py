@@ -11,7 +11,19 @@ import pytest
 
 pytest.importorskip("benchmarks", reason="benchmarks are not part of the distribution")
 
-from benchmarks import __main__ as command, cold_start, contestants, corpus, goals, measure, packaged, report, svg
+from benchmarks import (
+    __main__ as command,
+    cold_start,
+    contestants,
+    corpus,
+    goals,
+    measure,
+    packaged,
+    pages,
+    readme,
+    report,
+    svg,
+)
 from benchmarks.contestants import Contestant
 from benchmarks.quota import NoQuotaError
 
@@ -142,7 +154,8 @@ def _run() -> report.Run:
 def test_the_page_is_renewed_with_when_and_where_and_what_stands_in_its_text(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(report, "DOCS", tmp_path)
+    monkeypatch.setattr(pages, "DOCS", tmp_path)
+    monkeypatch.setattr(readme, "write", lambda: None)
     page = tmp_path / "benchmarks.md"
     page.write_text(
         "# A\n<!-- figures: begin -->\nold\n<!-- figures: end -->\ntext\n<!-- server: begin --><!-- server: end -->\n"
@@ -153,13 +166,13 @@ def test_the_page_is_renewed_with_when_and_where_and_what_stands_in_its_text(
         report.write_docs(run)
         text = page.read_text()
         assert "Measured today at commit a1b2c3d on c" in text
-        assert "in 9 minutes" in text
+        assert "It took 9 minutes" in text
         assert "old" not in text
         assert text.endswith("text\n<!-- server: begin -->\n\n| µs |\n\n<!-- server: end -->\n")
 
 
 def test_the_page_has_a_place_for_every_table_in_its_text() -> None:
-    page = (report.DOCS / "benchmarks.md").read_text()
+    page = (pages.DOCS / "benchmarks.md").read_text()
     for name in ("figures", "dependencies", "server", "batch"):
         assert page.count(f"<!-- {name}: begin -->") == page.count(f"<!-- {name}: end -->") == 1
 
