@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _COLOURS = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#787774", "#cb912f", "#337ea9")
+_TEXT = "#7d8590"  # to be read on a light and on a dark page, as the lines are
 _WIDTH, _LEFT, _RIGHT, _TOP = 760, 190, 30, 46
 
 
@@ -30,7 +31,7 @@ def lines(title: str, unit: str, xs: Sequence[int], series: Mapping[str, Sequenc
     parts = [_text(left, 24, title, size=15)]
     for power in range(low, high + 1):
         y = up(10**power)
-        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="#ddd"/>')
+        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="#8c959f" stroke-opacity="0.4"/>')
         parts.append(_text(left - 8, y + 4, f"{10**power:,}", anchor="end"))
     parts += [_text(across(x), bottom + 20, f"{x:,}", anchor="middle") for x in xs]
     parts.append(_text((left + right) / 2, bottom + 42, unit, anchor="middle"))
@@ -75,7 +76,7 @@ def stacked_bars(title: str, unit: str, bars: Mapping[str, Mapping[str, float]])
     return _document(height, out)
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12, colour: str = "#333") -> str:
+def _text(x: float, y: float, text: str, *, anchor: str = "start", size: int = 12, colour: str = _TEXT) -> str:
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
     return f'<text {place} font-size="{size}" fill="{colour}">{escape(text)}</text>'
 
@@ -84,6 +85,6 @@ def _document(height: int, parts: Sequence[str]) -> str:
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
         f'width="{_WIDTH}" height="{height}" '
-        'font-family="sans-serif">\n<rect width="100%" height="100%" fill="#fff"/>\n'
+        'font-family="sans-serif">\n'
     )
     return head + "\n".join(parts) + "\n</svg>\n"
