@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 _COLOURS = ("#0b6e99", "#d9730d", "#448361", "#9065b0", "#c14c8a", "#787774", "#cb912f", "#337ea9")
 _TEXT = "#7d8590"  # to be read on a light and on a dark page, as the lines are
-_WIDTH, _LEFT, _RIGHT, _TOP = 760, 190, 30, 46
+_FAINT = 'stroke="#8c959f" stroke-opacity="0.4"'
+_WIDTH, _LEFT, _RIGHT, _TOP = 900, 190, 30, 46
+_LETTER = 6.4  # pixels that a letter of a name takes
 
 
 def lines(title: str, unit: str, xs: Sequence[int], series: Mapping[str, Sequence[float]]) -> str:
     """Return a line per series over `xs`, both axes logarithmic."""
     height, left, bottom = 440, 70, 380
-    right = _WIDTH - 230
+    right = _WIDTH - max(230, 20 + _LETTER * max(map(len, series)))
     values = [value for points in series.values() for value in points]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
 
@@ -31,16 +33,18 @@ def lines(title: str, unit: str, xs: Sequence[int], series: Mapping[str, Sequenc
     parts = [_text(left, 24, title, size=15)]
     for power in range(low, high + 1):
         y = up(10**power)
-        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="#8c959f" stroke-opacity="0.4"/>')
+        parts.append(f'<line x1="{left}" y1="{y:.1f}" x2="{right:.1f}" y2="{y:.1f}" {_FAINT}/>')
         parts.append(_text(left - 8, y + 4, f"{10**power:,}", anchor="end"))
     parts += [_text(across(x), bottom + 20, f"{x:,}", anchor="middle") for x in xs]
     parts.append(_text((left + right) / 2, bottom + 42, unit, anchor="middle"))
     labels = sorted(series.items(), key=lambda item: -item[1][-1])
     label_y = float(_TOP)
     for name, points in labels:
-        colour = _COLOURS[list(series).index(name) % len(_COLOURS)]
+        place = list(series).index(name)
+        colour = _COLOURS[place % len(_COLOURS)]
+        dashes = ' stroke-dasharray="6 4"' if place >= len(_COLOURS) else ""
         path = " ".join(f"{across(x):.1f},{up(value):.1f}" for x, value in zip(xs, points, strict=True))
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
         parts += [
             f'<circle cx="{across(x):.1f}" cy="{up(value):.1f}" r="3" fill="{colour}"/>'
             for x, value in zip(xs, points, strict=True)
@@ -55,19 +59,20 @@ def stacked_bars(title: str, unit: str, bars: Mapping[str, Mapping[str, float]])
     row = 30
     height = _TOP + row * len(bars) + 70
     widest = max(sum(parts.values()) for parts in bars.values())
-    scale = (_WIDTH - _LEFT - _RIGHT - 50) / widest
+    left = max(float(_LEFT), 20 + _LETTER * max(map(len, bars)))
+    scale = (_WIDTH - left - _RIGHT - 50) / widest
     names = list(dict.fromkeys(part for parts in bars.values() for part in parts))
     out = [_text(10, 24, title, size=15)]
     for index, (name, split) in enumerate(bars.items()):
         y = _TOP + row * index
-        out.append(_text(_LEFT - 8, y + 15, name, anchor="end"))
-        x = float(_LEFT)
+        out.append(_text(left - 8, y + 15, name, anchor="end"))
+        x = left
         for part, value in split.items():
             colour = _COLOURS[names.index(part) % len(_COLOURS)]
             out.append(f'<rect x="{x:.1f}" y="{y}" width="{value * scale:.1f}" height="20" fill="{colour}"/>')
             x += value * scale
         out.append(_text(x + 6, y + 15, f"{sum(split.values()):.0f} {unit}"))
-    x = float(_LEFT)
+    x = left
     y = _TOP + row * len(bars) + 24
     for index, part in enumerate(names):
         out.append(f'<rect x="{x:.1f}" y="{y - 10}" width="10" height="10" fill="{_COLOURS[index % len(_COLOURS)]}"/>')

@@ -127,6 +127,18 @@ def test_plot_escapes_names() -> None:
     assert "a &lt; b" in svg.stacked_bars("t", "ms", {"a < b": {"x": 1.0}})
 
 
+def test_the_longest_name_fits_into_a_plot_and_no_two_lines_look_alike() -> None:
+    names = ["lambda-extension, asyncio, direct, delivery to an HTTP sink", *"abcdefghijkl"]
+    bars = ET.fromstring(svg.stacked_bars("t", "ms", {name: {"x": 1.0} for name in names}))
+    (label,) = [each for each in bars.findall(".//{*}text") if each.text == names[0]]
+    assert float(label.attrib["x"]) >= 6.0 * len(names[0])
+    lines = ET.fromstring(svg.lines("t", "u", [1, 10], {name: [1.0, 10.0] for name in names}))
+    (label,) = [each for each in lines.findall(".//{*}text") if each.text == names[0]]
+    assert float(label.attrib["x"]) + 6.0 * len(names[0]) <= float(lines.attrib["width"])
+    looks = {(line.attrib["stroke"], line.get("stroke-dasharray")) for line in lines.findall(".//{*}polyline")}
+    assert len(looks) == len(names)
+
+
 def _fail(contestant: Contestant) -> dict[str, float]:
     raise TimeoutError(contestant.name)
 

@@ -24,6 +24,9 @@ from pages import OF_THE_SITE, ROOT
 import lambda_extension
 from lambda_extension.cli._commands import commands
 
+# The first test that wants the site waits until it is built: a quarter of a minute of a processor, which others may have.
+pytestmark = pytest.mark.timeout(600)
+
 SOURCES = ROOT / "src" / "lambda_extension"
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -59,7 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (out / "done").exists():
             command = [sys.executable, "-m", "sphinx", "-n", "-W", "--keep-going", "-q", str(ROOT / "docs"), str(out)]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=110)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=500)
             assert done.returncode == 0, done.stdout + done.stderr
             (out / "done").touch()
     return out
