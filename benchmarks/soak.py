@@ -204,8 +204,8 @@ def lines(outcomes: Outcomes) -> Iterator[str]:
 
 def _summary(figures: dict[str, Any]) -> str:
     return (
-        f"all: {figures['ends']} ends, {figures['late']} late, {figures['killed']} killed; median {figures['p50']:.2f} s, "
-        f"p99 {figures['p99']:.2f} s, slowest {figures['slowest']:.2f} s; {figures['acknowledged']:,} events "
+        f"all: {figures['ends']} ends, {figures['late']} late, {figures['killed']} killed; median {figures['p50']:.2f} s"
+        f", p99 {figures['p99']:.2f} s, slowest {figures['slowest']:.2f} s; {figures['acknowledged']:,} events "
         f"acknowledged, {figures['lost']:,} lost"
     )
 

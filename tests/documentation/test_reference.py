@@ -24,7 +24,7 @@ from pages import OF_THE_SITE, ROOT
 import lambda_extension
 from lambda_extension.cli._commands import commands
 
-# The first test that wants the site waits until it is built: a quarter of a minute of a processor, which others may have.
+# The first test that wants the site waits until it is built: a quarter of a minute, and longer where others work too.
 pytestmark = pytest.mark.timeout(600)
 
 SOURCES = ROOT / "src" / "lambda_extension"
