@@ -203,10 +203,10 @@ def lines(outcomes: Outcomes) -> Iterator[str]:
 
 
 def _summary(figures: dict[str, Any]) -> str:
+    times = f"median {figures['p50']:.2f} s, p99 {figures['p99']:.2f} s, slowest {figures['slowest']:.2f} s"
     return (
-        f"all: {figures['ends']} ends, {figures['late']} late, {figures['killed']} killed; median {figures['p50']:.2f} s"
-        f", p99 {figures['p99']:.2f} s, slowest {figures['slowest']:.2f} s; {figures['acknowledged']:,} events "
-        f"acknowledged, {figures['lost']:,} lost"
+        f"all: {figures['ends']} ends, {figures['late']} late, {figures['killed']} killed; {times}; "
+        f"{figures['acknowledged']:,} events acknowledged, {figures['lost']:,} lost"
     )
 
 
