@@ -12,11 +12,10 @@ A launcher that has no time for the package's own head imports this file by itse
     sys.path.insert(0, "/opt/python/lambda_extension"); import early; del sys.path[0]
 """
 
-# This module stands before everything else, so it imports nothing but what is frozen into the interpreter or built into
-# it (and `_socket`, which many builds keep in a file of its own). `__future__` and `typing` are neither: annotations
-# that need a name of theirs are strings.
+# This module stands before everything else, so it imports nothing but what is built into the interpreter (and `_socket`,
+# which many builds keep in a file of its own). `__future__` and `typing` are not: annotations that need a name of theirs
+# are strings. Neither is `os`, which takes a quarter of what the interpreter's own start does.
 import _socket
-import os
 import sys
 
 __all__ = ["register"]
@@ -80,16 +79,27 @@ def register(*, name: str | None = None, events: "Iterable[str] | None" = None, 
         RuntimeError: It was called before, and asked for something else.
     """
     global _sent  # noqa: PLW0603 - there is one process, and it registers once
-    managed = os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "").casefold() == "lambda-managed-instances"
+    managed = _variable("AWS_LAMBDA_INITIALIZATION_TYPE").casefold() == "lambda-managed-instances"
     wanted = wanted_events(events, managed_instance=managed)
-    address = os.environ.get("AWS_LAMBDA_RUNTIME_API", "")
+    address = _variable("AWS_LAMBDA_RUNTIME_API")
     if _sent is not None:
         _check_same(_sent, address, name or _sent.name, wanted, account_id)
         return
-    name = name or os.path.basename(sys.argv[0])  # noqa: PTH119 - pathlib is not frozen
+    name = name or sys.argv[0].rpartition("/")[2]
     connection = _send(address, name, wanted, account_id)
     if connection is not None:
         _sent = Sent(address, name, wanted, account_id, connection)
+
+
+def _variable(name: str) -> str:
+    """Give a variable of the environment; empty where it is not set."""
+    os = sys.modules.get("os")
+    if os is not None:  # where somebody has imported it, it may have been set since the process began
+        found: str = os.environ.get(name, "")
+        return found
+    import posix  # in the interpreter; never reached where there is none
+
+    return posix.environ.get(name.encode(), b"").decode("utf-8", "surrogateescape")
 
 
 def _send(address: str, name: str, events: tuple[str, ...], account_id: bool) -> "_socket.socket | None":

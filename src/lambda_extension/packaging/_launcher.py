@@ -19,7 +19,7 @@ import sys
 _own = __file__.rpartition("/")
 _home = _own[0].rpartition("/")[0] + "/{folder}"
 sys.path.append(_home)
-{environment}{register}
+{register}{environment}
 import _frozen_importlib_external as _loading
 
 try:
