@@ -12,9 +12,9 @@ A launcher that has no time for the package's own head imports this file by itse
     sys.path.insert(0, "/opt/python/lambda_extension"); import early; del sys.path[0]
 """
 
-# This module stands before everything else, so it imports nothing but what is built into the interpreter (and `_socket`,
-# which many builds keep in a file of its own). `__future__` and `typing` are not: annotations that need a name of theirs
-# are strings. Neither is `os`, which takes a quarter of what the interpreter's own start does.
+# This module stands before everything else: it imports nothing but what is built into the interpreter, and `_socket`,
+# which many builds keep in a file of its own. `__future__` and `typing` are not, so that annotations that need a name
+# of theirs are strings; nor is `os`, which takes a quarter of what the interpreter's own start does.
 import _socket
 import sys
 

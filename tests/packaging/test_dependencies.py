@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from lambda_extension.packaging._dependencies import failure, install, installer, project_wheel, script_requirements
+from lambda_extension.packaging._dependencies import (
+    failure,
+    install,
+    installer,
+    project_requirements,
+    project_wheel,
+    script_requirements,
+)
 from lambda_extension.packaging._exceptions import PackagingError
 from lambda_extension.packaging._stripping import distributions, drop, strip
 from lambda_extension.packaging._target import Target
@@ -62,10 +70,28 @@ def test_a_failure_is_told_in_words_that_say_what_to_do(stderr: str, reason: str
 
 
 def test_inline_metadata_that_is_no_toml_is_refused() -> None:
-    assert script_requirements("print()") == []
-    assert script_requirements("# /// script\n# dependencies = ['a', 'b']\n#\n# ///\n") == ["a", "b"]
+    assert script_requirements("print()", TARGET) == []
+    assert script_requirements("# /// script\n# dependencies = ['a', 'b']\n#\n# ///\n", TARGET) == ["a", "b"]
     with pytest.raises(PackagingError, match="not TOML"):
-        script_requirements("# /// script\n# dependencies = [\n# ///\n")
+        script_requirements("# /// script\n# dependencies = [\n# ///\n", TARGET)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"), [(">=3.11", True), (">=3.13.2,<4", True), (">=3.14", False), ("<3.13", False)]
+)
+def test_a_script_or_project_for_another_python_is_refused(wanted: str, fits: bool, tmp_path: Path) -> None:
+    script = f"# /// script\n# requires-python = '{wanted}'\n# dependencies = ['a']\n# ///\n"
+    (tmp_path / "pyproject.toml").write_text(f"[project]\nrequires-python = '{wanted}'\ndependencies = ['a']\n")
+    asked: list[Callable[[], list[str]]] = [
+        lambda: script_requirements(script, TARGET),
+        lambda: project_requirements(tmp_path, TARGET, tmp_path / "scratch"),
+    ]
+    for ask in asked:
+        if fits:
+            assert ask() == ["a"]
+        else:
+            with pytest.raises(PackagingError, match=r"and the layer is for 3\.13: say another one by --python"):
+                ask()
 
 
 def test_a_project_that_cannot_be_built_says_why(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from lambda_extension.packaging._bytecode import compile_all
 from lambda_extension.packaging._exceptions import PackagingError
-from lambda_extension.packaging._interpreter import bundle
+from lambda_extension.packaging._interpreter import bundle, prefix_of
 from lambda_extension.packaging._layer import Plan, build
 from lambda_extension.packaging._registration import learn_registration
 from lambda_extension.packaging._sizes import MOST_UNZIPPED, MOST_ZIPPED, too_heavy
@@ -32,7 +32,7 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_an_interpreter_brings_what_the_extension_imports_and_runs(home: Path, tmp_path: Path) -> None:
-    python = bundle(Path(sys.base_prefix), home, TARGET, tmp_path / "scratch")
+    python = bundle(prefix_of(Path(sys.base_prefix), TARGET, tmp_path / "scratch"), home, TARGET)
     assert python == home / "python" / "bin" / f"python{HERE}"
     code = "import sys, json, plistlib, asyncio; print(sys.prefix); print(json.__file__)"
     done = subprocess.run([str(python), "-IuS", "-c", code], capture_output=True, text=True, check=True)
@@ -57,7 +57,9 @@ def test_an_interpreter_comes_out_of_an_archive_too(home: Path, tmp_path: Path) 
     (prefix / "lib" / f"libpython{HERE}.so.1.0").write_text("")
     with tarfile.open(tmp_path / "cpython.tar.gz", "w:gz") as archive:
         archive.add(prefix, "python")
-    bundle(tmp_path / "cpython.tar.gz", home, TARGET, tmp_path / "scratch")
+    found = prefix_of(tmp_path / "cpython.tar.gz", TARGET, tmp_path / "scratch")
+    assert TARGET.find_python(found) == sys.executable  # it starts no more than one for another processor does
+    bundle(found, home, TARGET)
     copied = {path.relative_to(home / "python").as_posix() for path in (home / "python").rglob("*") if path.is_file()}
     assert copied == {
         f"bin/python{HERE}",
@@ -68,13 +70,13 @@ def test_an_interpreter_comes_out_of_an_archive_too(home: Path, tmp_path: Path) 
     }
 
 
-def test_no_interpreter_where_one_is_expected_is_refused(home: Path, tmp_path: Path) -> None:
+def test_no_interpreter_where_one_is_expected_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(PackagingError, match=f"has no bin/python{HERE}"):
-        bundle(tmp_path / "empty", home, TARGET, tmp_path / "scratch")
+        prefix_of(tmp_path / "empty", TARGET, tmp_path / "scratch")
     (tmp_path / "broken.tar.gz").write_text("no archive")
     with pytest.raises(PackagingError, match="cannot be unpacked"):
-        bundle(tmp_path / "broken.tar.gz", home, TARGET, tmp_path / "scratch")
+        prefix_of(tmp_path / "broken.tar.gz", TARGET, tmp_path / "scratch")
 
 
 def test_what_is_not_valid_in_the_targets_python_is_named(home: Path) -> None:
@@ -141,3 +143,5 @@ def test_a_layer_with_an_interpreter_names_it_in_its_launcher(tmp_path: Path) ->
     layer = build(plan, root, tmp_path / "scratch")
     assert (root / "extensions" / "notes").read_bytes().startswith(b"#!/opt/notes/python/bin/python")
     assert "the interpreter" in {size.name for size in layer.sizes}
+    # It is what the layer is tried with, since what was left out of it is found by that alone.
+    assert layer.interpreter == str(root / "notes" / "python" / "bin" / f"python{HERE}")

@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from lambda_extension.cli import _package
 from lambda_extension.cli._commands import commands
 from lambda_extension.packaging import _target
+from lambda_extension.packaging._exceptions import PackagingError
+from lambda_extension.packaging._hints import hint_for_package
+from lambda_extension.packaging._registration import learn_registration
+from lambda_extension.serving._serve import check_server
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "stream.py"
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -52,17 +57,54 @@ def test_a_script_that_registers_at_its_start_by_itself_makes_a_layer_as_well(tm
     assert re.search(r"prompt registered \d+ ms and ready", " ".join(result.output.split()))
 
 
-def test_a_variable_that_is_not_there_when_it_is_tried_can_be_set(tmp_path: Path) -> None:
+NEEDS_A_SECRET = """
+import os
+import lambda_extension
+if os.environ["LOGS_TOKEN"] != "s3cret-of-mine":
+    raise SystemExit("not my secret")
+"""
+
+
+def test_a_variable_that_is_not_there_when_it_is_tried_is_named_with_what_sets_it(tmp_path: Path) -> None:
     script = tmp_path / "wanting.py"
-    script.write_text('import os\n\nprint(os.environ["LOGS_TOKEN"])\n')
+    script.write_text(NEEDS_A_SECRET)
     said = " ".join(package(str(script), "--python", HERE, "--events", "SHUTDOWN", code=1).output.split())
-    assert "wanting failed: KeyError: 'LOGS_TOKEN' Is it a variable? --env NAME=VALUE sets one in the layer" in said
+    assert "wanting failed: KeyError: 'LOGS_TOKEN' Is it a variable? --trial-env LOGS_TOKEN=VALUE gives" in said
+    assert "--env LOGS_TOKEN=VALUE one in the layer, where the function's configuration does not" in said
     assert "/tmp is empty" not in said
+    # It may be missing already when it is found out what the extension registers for.
+    with pytest.raises(
+        PackagingError, match=r"KeyError: 'LOGS_TOKEN'\nIs it a variable\? --trial-env LOGS_TOKEN=VALUE"
+    ):
+        learn_registration([sys.executable, str(script)], {})
+
+
+def test_of_what_is_lean_it_is_said_what_it_lacks() -> None:
+    with pytest.MonkeyPatch.context() as context:
+        context.setitem(sys.modules, "hypercorn", None)
+        with pytest.raises(ModuleNotFoundError) as caught:
+            check_server("hypercorn")
+    assert "Leave --lean out" in str(hint_for_package(f"stream cannot start: ModuleNotFoundError: {caught.value}"))
+    assert hint_for_package("stream failed: OSError: no") is None
+
+
+def test_a_secret_for_the_trial_alone_is_not_in_the_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "wanting.py"
+    script.write_text(NEEDS_A_SECRET + EXAMPLE.read_text().partition('"""')[2].partition('"""')[2])
+    monkeypatch.setenv("LOGS_TOKEN", "s3cret-of-mine")
+    result = package(str(script), "--python", HERE, "--env", "LOGS_TOKEN=default", "--trial-env", "LOGS_TOKEN")
+    assert "registers for SHUTDOWN" in result.output
+    assert "wanting registered" in " ".join(result.output.split())
+    with zipfile.ZipFile("wanting.zip") as archive:
+        assert b"setdefault('LOGS_TOKEN', 'default')" in archive.read("extensions/wanting")
+        holders = [name for name in archive.namelist() if b"s3cret-of-mine" in archive.read(name)]
+    # The script itself, and its bytecode.
+    assert all(name.startswith(("wanting/wanting.py", "wanting/__pycache__/wanting.")) for name in holders)
 
 
 def test_for_another_processor_it_is_written_and_not_tried() -> None:
     result = package(str(EXAMPLE), "--arch", "arm64", "--python", HERE, "-o", "arm.zip")
-    assert "It was not tried" in result.output
+    assert "stream was not tried: what is in it does not start" in result.output
     assert zipfile.is_zipfile("arm.zip")
 
 
@@ -77,7 +119,7 @@ def test_a_directory_and_what_a_container_copies() -> None:
 
 
 def test_without_its_python_here_it_says_what_that_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_target.Target, "find_python", lambda _: None)
+    monkeypatch.setattr(_target.Target, "find_python", lambda *_: None)
     result = package(str(EXAMPLE), "--python", HERE, "--events", "SHUTDOWN")
     assert "warning: there is no Python" in result.output
     assert "the layer has no bytecode" in result.output
@@ -97,13 +139,24 @@ def test_a_layer_that_fails_when_it_is_tried_says_with_what(tmp_path: Path) -> N
     [
         (["--name", "two words"], "is no extension's name"),
         (["--env", "=hello"], "is not of the form NAME=VALUE"),
+        (["--trial-env", "=hello"], "is not of the form NAME=VALUE"),
+        (["--trial-env", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE is not set outside: give it a value"),
+        (["--events", "SHUTDOWN,START"], "'START' is not a valid EventType: it is INVOKE, SHUTDOWN or both"),
         (["--python", "3.9"], "Lambda has no Python 3.9"),
+        (["-o", "nowhere/x.zip"], "there is no folder 'nowhere' to write 'x.zip' into"),
+        (["-o", "."], "is a folder, and a zip file is to be written: say -o stream.zip"),
+        (["-o", "file", "--format", "directory"], "file is a file, and a folder is to be made"),
     ],
 )
-def test_what_makes_no_sense_is_refused(arguments: list[str], reason: str) -> None:
+def test_what_makes_no_sense_is_refused_before_anything_is_installed(
+    arguments: list[str], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_package, "build", None)
+    Path("file").write_text("")
     result = CliRunner().invoke(commands, ["package", str(EXAMPLE), *arguments])
-    assert result.exit_code
-    assert reason in result.output
+    assert isinstance(result.exception, SystemExit)
+    assert reason in " ".join(result.output.split())
+    assert sorted(path.name for path in Path().iterdir()) == ["file"]
 
 
 def test_what_costs_its_start_for_nothing_is_pointed_out(tmp_path: Path) -> None:

@@ -200,7 +200,7 @@ def test_it_is_packaged_by_one_command(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_what_is_asked_for_wrongly_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_target.Target, "find_python", lambda _: None)
+    monkeypatch.setattr(_target.Target, "find_python", lambda *_: None)
     (tmp_path / "notes.py").write_text(SCRIPT)
     for arguments, code, problem in (
         ([], 2, "name a SCRIPT, or a destination by --ship"),

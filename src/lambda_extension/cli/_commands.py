@@ -13,7 +13,16 @@ import click
 from lambda_extension.cli._complaints import Commands, explained
 from lambda_extension.cli._environments import set_up, setup_options
 from lambda_extension.cli._faults import HELP
-from lambda_extension.cli._options import FILE, LAYER, EnvironmentType, FaultType, HeaderType, NamesType, OutputType
+from lambda_extension.cli._options import (
+    FILE,
+    LAYER,
+    EnvironmentType,
+    EventsType,
+    FaultType,
+    HeaderType,
+    NamesType,
+    OutputType,
+)
 
 # With a debugger, seconds: the most that Lambda gives an invocation, and a day.
 _DEBUGGING_TIMEOUT = 900.0
@@ -160,9 +169,17 @@ def _payload(event: IO[bytes] | None) -> Any:
 
 @commands.command()
 @click.argument("extension", type=LAYER)
+@click.option(
+    "--env",
+    "variables",
+    multiple=True,
+    type=EnvironmentType(),
+    metavar="NAME[=VALUE]",
+    help="A variable that it has when it is run; without a value, as it is set here.",
+)
 @_STRICT
 @_JSON
-def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
+def doctor(*, extension: Path, variables: Sequence[tuple[str, str]], strict: bool, as_json: bool) -> None:
     """Check EXTENSION for what goes wrong in real deployments.
 
     EXTENSION is the file that Lambda starts, or a layer: its folder or zip file. The exit code is 1 when a check fails.
@@ -170,7 +187,7 @@ def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
     from lambda_extension.cli._diagnose import diagnose
 
     with explained():
-        code = diagnose(extension.absolute(), as_json=as_json, strict=strict)
+        code = diagnose(extension.absolute(), dict(variables), as_json=as_json, strict=strict)
     sys.exit(code)
 
 
@@ -202,7 +219,20 @@ def doctor(*, extension: Path, strict: bool, as_json: bool) -> None:
     metavar="NAME[=VALUE]",
     help="A variable that the extension has where the function does not set it.",
 )
-@click.option("--events", help="What it registers for, such as INVOKE,SHUTDOWN; by default it is tried.")
+@click.option(
+    "--trial-env",
+    "trial_variables",
+    multiple=True,
+    type=EnvironmentType(),
+    metavar="NAME[=VALUE]",
+    help="A variable for the trial on this machine alone, such as a secret; without a value, as it is set here.",
+)
+@click.option(
+    "--events",
+    type=EventsType(),
+    metavar="EVENTS",
+    help="What it registers for, such as INVOKE,SHUTDOWN; by default it is tried.",
+)
 @click.option(
     "--early/--no-early", default=True, help="Without: it registers by itself, after work that the function waits for."
 )
@@ -233,7 +263,8 @@ def package(
     from lambda_extension.cli._package import package
 
     names = list(dict.fromkeys(name for names in destinations for name in names))
-    package(scripts, names, output, shape, lock, **options)
+    with explained():
+        package(scripts, names, output, shape, lock, **options)
 
 
 @commands.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +19,18 @@ from lambda_extension.cli._terminal import Terminal
 _STYLES: Final = {"pass": "green", "fail": "bold red", "warn": "yellow", "skip": "dim"}
 
 
-def diagnose(path: Path, *, as_json: bool, strict: bool) -> int:
-    """Check, tell, and return the exit code; a signal ends everything at once."""
+def diagnose(path: Path, variables: Mapping[str, str], *, as_json: bool, strict: bool) -> int:
+    """Check, tell, and return the exit code; a signal ends everything at once.
+
+    Args:
+        path: An extension's file, or a layer.
+        variables: Of the function, for what is run.
+        as_json: Whether to print one JSON object at the end, in place of lines.
+        strict: Whether warnings fail too.
+    """
     checks: list[Check] = []
     terminal = None if as_json else Terminal()
-    return _tell(anyio.run(_diagnose, path, checks, terminal), checks, as_json=as_json, strict=strict)
+    return _tell(anyio.run(_diagnose, path, variables, checks, terminal), checks, as_json=as_json, strict=strict)
 
 
 def _tell(ended: Ended, checks: list[Check], *, as_json: bool, strict: bool) -> int:
@@ -35,7 +43,7 @@ def _tell(ended: Ended, checks: list[Check], *, as_json: bool, strict: bool) -> 
     return 0 if ok else 1
 
 
-async def _diagnose(path: Path, checks: list[Check], terminal: Terminal | None) -> Ended:
+async def _diagnose(path: Path, variables: Mapping[str, str], checks: list[Check], terminal: Terminal | None) -> Ended:
     layer, ended = is_layer(path), Ended()
 
     def report(check: Check) -> None:
@@ -51,6 +59,6 @@ async def _diagnose(path: Path, checks: list[Check], terminal: Terminal | None) 
             tasks.cancel_scope.cancel()
 
         await tasks.start(on_signals, end)
-        await examine(path, report)
+        await examine(path, variables, report)
         tasks.cancel_scope.cancel()
     return ended

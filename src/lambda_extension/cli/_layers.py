@@ -101,12 +101,23 @@ def stand_in(path: Path, search_path: str) -> list[str] | None:
     """
     if not os.access(path, os.X_OK) or not lacks_interpreter(path):
         return None
-    interpreter, argument = _first_line(path)
+    interpreter, _ = _first_line(path)
     name = Path(interpreter).name
     python = _PYTHON.fullmatch(name)
     found = find_python(python[1], search_path) if python else shutil.which(name, path=search_path)
+    return None if found is None else by_first_line(path, found)
+
+
+def by_first_line(path: Path, instead: str | None = None) -> list[str]:
+    """Return the command line that a file's first line stands for; empty where it has none.
+
+    Args:
+        path: The file.
+        instead: The interpreter, where it is not the one that is named.
+    """
+    interpreter, argument = _first_line(path)
     # Linux hands on all that follows as one argument.
-    return None if found is None else [found, *([argument] if argument else []), str(path)]
+    return [instead or interpreter, *([argument] if argument else []), str(path)] if interpreter else []
 
 
 def _first_line(path: Path) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from lambda_extension.cli._faults import parse_fault
+from lambda_extension.early import wanted_events
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LAYER = click.Path(exists=True, path_type=Path)
@@ -40,6 +41,19 @@ class NamesType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # as 
         if not names:
             self.fail("it names nothing", param, ctx)
         return names
+
+
+class EventsType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # as above
+    """What to register for, with commas between."""
+
+    name = "events"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Refuse what the API does not have."""
+        try:
+            return wanted_events([part.strip().upper() for part in value.split(",")], managed_instance=False)
+        except ValueError as error:
+            self.fail(f"{error}: it is INVOKE, SHUTDOWN or both, with a comma between", param, ctx)
 
 
 class OutputType(click.Path):

@@ -51,18 +51,19 @@ def package(
         root.mkdir()
         try:
             plans = _plans(scripts, destinations, **options)
+            path = _place(output, plans[0].name, shape)
             layers = [build(plan, root, Path(scratch, "meanwhile", plan.name)) for plan in plans]
-            path = _write(root, output, plans[0].name, shape)
+            _write(root, path, shape)
             _print(plans, layers, path, terminal)
             if lock is not None:
                 lines = sorted({line for layer in layers for line in layer.locked})
                 lock.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-            here = plans[0].target.find_python() if plans[0].target.runs_here else None
-            if here is None:
-                terminal.paragraph(("It was not tried: what is in it does not start on this machine.", ""))
-            else:
-                for plan, layer in zip(plans, layers, strict=True):
-                    anyio.run(_try, root, plan, layer, here, terminal)
+            for plan, layer in zip(plans, layers, strict=True):
+                if layer.interpreter is None:
+                    what = f"{plan.name} was not tried: what is in it does not start on this machine."
+                    terminal.paragraph((what, ""))
+                else:
+                    anyio.run(_try, root, plan, layer, layer.interpreter, terminal)
         except (PackagingError, ValueError) as error:
             raise click.ClickException(plain_lines(str(error))) from None
 
@@ -74,8 +75,8 @@ def _plans(
     name: str | None,
     python: str,
     arch: Literal["x86_64", "arm64"],
-    events: str | None,
     variables: Sequence[tuple[str, str]],
+    trial_variables: Sequence[tuple[str, str]],
     **options: Any,
 ) -> list[Plan]:
     """Return what to package, each in a folder of its own; `options` are those of `Plan`."""
@@ -84,23 +85,15 @@ def _plans(
         raise PackagingError(msg)
     target = Target(python, arch)
     environment = dict(variables)
-    asked = None if events is None else tuple(events.split(","))
+    options |= {"target": target, "trial": dict(trial_variables)}
     plans = [
-        Plan(
-            script=script.absolute(),
-            name=name or script.stem,
-            target=target,
-            environment=environment,
-            events=asked,
-            **options,
-        )
+        Plan(script=script.absolute(), name=name or script.stem, environment=environment, **options)
         for script in scripts
     ]
     if destinations:
         environment = with_destinations(destinations, environment)
         extras = extras_for(environment)
-        ready = Plan(script=None, name=name or "ship", target=target, environment=environment, extras=extras, **options)
-        plans.append(ready)
+        plans.append(Plan(script=None, name=name or "ship", environment=environment, extras=extras, **options))
     return plans
 
 
@@ -109,20 +102,30 @@ def plain_lines(text: str) -> str:
     return "\n".join(map(plain, text.splitlines()))
 
 
-def _write(root: Path, output: Path | None, name: str, shape: str) -> Path:
-    """Put the layer where it was asked for."""
+def _place(output: Path | None, name: str, shape: str) -> Path:
+    """Return where to put the layer, before anything is made that could not be put there."""
     path = output or Path(f"{name}.zip" if shape == "layer" else f"{name}-{shape}")
+    problem = None
+    if shape != "layer" and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        problem = f"{path} is not empty" if path.is_dir() else f"{path} is a file, and a folder is to be made"
+    elif shape == "layer" and path.is_dir():
+        problem = f"{path} is a folder, and a zip file is to be written: say -o {path / f'{name}.zip'}"
+    elif not path.absolute().parent.is_dir():
+        problem = f"there is no folder {str(path.parent)!r} to write {path.name!r} into"
+    if problem is not None:
+        raise click.ClickException(problem)
+    return path
+
+
+def _write(root: Path, path: Path, shape: str) -> None:
+    """Put the layer where it was asked for."""
     if shape == "layer":
         write_zip(root, path)
-        return path
-    if path.exists() and any(path.iterdir()):
-        msg = f"{path} is not empty"
-        raise click.ClickException(msg)
+        return
     shutil.copytree(root, path / "opt" if shape == "container" else path, dirs_exist_ok=True)
     if shape == "container":
         lines = "# Into the Dockerfile of the function: layers cannot be attached to images.\nCOPY opt/ /opt/\n"
         (path / "Dockerfile.lines").write_text(lines, encoding="utf-8")
-    return path
 
 
 def _print(plans: Sequence[Plan], layers: Sequence[Layer], path: Path, terminal: Terminal) -> None:
@@ -157,7 +160,8 @@ def _kb(count: int) -> str:
 async def _try(root: Path, plan: Plan, layer: Layer, interpreter: str, terminal: Terminal) -> None:
     """Run the layer in the simulator, and print what its start costs and what of it was not needed."""
     ready_made = trial_environment(plan.environment) if plan.script is None else {}
-    trial = await try_layer(root, plan.name, interpreter, {**plan.environment, **ready_made})
+    variables = {**plan.environment, **ready_made, **plan.trial}
+    trial = await try_layer(root, plan.name, interpreter, variables)
     terminal.paragraph(
         (f"Tried in the simulator on this machine: {plan.name} registered {trial.registered:.0f} ms", ""),
         (f"and ready {trial.ready:.0f} ms after its start, median of three runs.", ""),

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from packaging.specifiers import SpecifierSet
+
 import lambda_extension
 from lambda_extension.packaging._exceptions import PackagingError
 from lambda_extension.packaging._target import Target
@@ -28,11 +30,11 @@ _NO_WHEEL: Final = re.compile(
 _UNKNOWN: Final = re.compile(r"Because (?P<name>[A-Za-z0-9._-]+) was not found in the package registry")
 
 
-def script_requirements(source: str) -> list[str]:
+def script_requirements(source: str, target: Target) -> list[str]:
     """Return the dependencies that a script declares in its inline metadata (PEP 723); none without such a block.
 
     Raises:
-        PackagingError: The block is not TOML.
+        PackagingError: The block is not TOML, or asks for another Python.
     """
     found = _SCRIPT_METADATA.search(source)
     if found is None:
@@ -43,7 +45,15 @@ def script_requirements(source: str) -> list[str]:
     except tomllib.TOMLDecodeError as error:
         msg = f"the script's inline metadata is not TOML: {error}"
         raise PackagingError(msg) from error
+    _check_python("the script", metadata.get("requires-python"), target)
     return [str(requirement) for requirement in metadata.get("dependencies", [])]
+
+
+def _check_python(who: str, wanted: object, target: Target) -> None:
+    """Refuse a Python that somebody cannot run on; any release of it will do."""
+    if isinstance(wanted, str) and not any(SpecifierSet(wanted).contains(f"{target.python}.{n}") for n in range(100)):
+        msg = f"{who} asks for Python {wanted}, and the layer is for {target.python}: say another one by --python"
+        raise PackagingError(msg)
 
 
 def install(
@@ -76,11 +86,11 @@ def install(
         raise PackagingError(failure(done.stderr, target))
 
 
-def project_requirements(project: Path, scratch: Path) -> list[str]:
+def project_requirements(project: Path, target: Target, scratch: Path) -> list[str]:
     """Return what to install for a project: its wheel, or where it has no build system, its dependencies; blocks.
 
     Raises:
-        PackagingError: It has no `pyproject.toml`, or cannot be built.
+        PackagingError: It has no `pyproject.toml`, or cannot be built, or asks for another Python.
     """
     file = project / "pyproject.toml"
     try:
@@ -91,6 +101,7 @@ def project_requirements(project: Path, scratch: Path) -> list[str]:
     except tomllib.TOMLDecodeError as error:
         msg = f"{file} is not TOML: {error}"
         raise PackagingError(msg) from error
+    _check_python(str(project), table.get("project", {}).get("requires-python"), target)
     if "build-system" in table:
         return [str(project_wheel(project, scratch))]
     return [str(requirement) for requirement in table.get("project", {}).get("dependencies", [])]

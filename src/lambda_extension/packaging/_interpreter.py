@@ -22,25 +22,34 @@ _NEVER: Final = frozenset(
 )
 
 
-def bundle(source: Path, home: Path, target: Target, scratch: Path) -> Path:
-    """Copy a relocatable CPython (the layout of python-build-standalone) into a layer.
+def prefix_of(source: Path, target: Target, scratch: Path) -> Path:
+    """Return the folder that a relocatable CPython lies in (the layout of python-build-standalone), unpacked; blocks.
+
+    Args:
+        source: Its folder, or its `.tar.gz`, with `bin/python3.x` and `lib/python3.x`, at the top or in one folder.
+        target: Which version it is.
+        scratch: A folder for what is needed only meanwhile.
+
+    Raises:
+        PackagingError: There is no such interpreter in it.
+    """
+    return _prefix(_unpacked(source, scratch), target)
+
+
+def bundle(prefix: Path, home: Path, target: Target) -> Path:
+    """Copy a CPython into a layer.
 
     Of the standard library go along the modules that the extension and its dependencies import, and what those import;
     what an extension imports by a name that it makes at run time has to be imported somewhere too.
 
     Args:
-        source: Its folder, or its `.tar.gz`, with `bin/python3.x` and `lib/python3.x`, at the top or in one folder.
+        prefix: Its folder, of `prefix_of`.
         home: The extension's folder in the layer, with everything that it brings.
         target: Which version it is.
-        scratch: A folder for what is needed only meanwhile.
 
     Returns:
         The interpreter.
-
-    Raises:
-        PackagingError: There is no such interpreter in it.
     """
-    prefix = _prefix(_unpacked(source, scratch), target)
     name = f"python{target.python}"
     library = prefix / "lib" / name
     wanted = _needed(library, home)

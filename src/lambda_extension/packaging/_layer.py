@@ -17,7 +17,7 @@ from lambda_extension.packaging._archive import settle_modes
 from lambda_extension.packaging._bytecode import compile_all, drop_sources
 from lambda_extension.packaging._dependencies import OWN, install, project_requirements, script_requirements
 from lambda_extension.packaging._exceptions import PackagingError
-from lambda_extension.packaging._interpreter import bundle, imported_names
+from lambda_extension.packaging._interpreter import bundle, imported_names, prefix_of
 from lambda_extension.packaging._launcher import Launcher
 from lambda_extension.packaging._registration import RegistrationCall, learn_registration
 from lambda_extension.packaging._sizes import INTERPRETER, Size, owners_of, sizes
@@ -62,6 +62,7 @@ class Plan:
         project: A folder with a `pyproject.toml`, which is installed with its dependencies; where it has no build
             system, these alone are.
         environment: Variables that the extension has where the function's configuration does not set them.
+        trial: Variables that it has while it is tried, in place of the function's configuration; none of them go in.
         events: What it registers for; None finds out.
         early: Whether the launcher registers; else the extension does, once it has done what the function waits for.
         lean: Leave hypercorn out, and put what the direct server needs in.
@@ -76,6 +77,7 @@ class Plan:
     requirements: Sequence[Path] = ()
     project: Path | None = None
     environment: Mapping[str, str] = attrs.field(factory=dict, repr=names_alone)
+    trial: Mapping[str, str] = attrs.field(factory=dict, repr=names_alone)
     events: tuple[str, ...] | None = None
     early: bool = True
     lean: bool = False
@@ -92,12 +94,14 @@ class Layer:
         sizes: What each of its packages takes.
         locked: What is in it, one `name==version` each.
         notices: What the user should know, in sentences.
+        interpreter: What starts it on this machine; None where nothing does.
     """
 
     registration: RegistrationCall
     sizes: Sequence[Size]
     locked: Sequence[str]
     notices: Sequence[str]
+    interpreter: str | None
 
 
 def build(plan: Plan, root: Path, scratch: Path) -> Layer:
@@ -127,13 +131,16 @@ def build(plan: Plan, root: Path, scratch: Path) -> Layer:
         _copy_script(plan.script, home)
     script = _READY_MADE if plan.script is None else plan.script.name
     notices: list[str] = []
-    interpreter = plan.target.interpreter
-    if plan.interpreter is not None:
-        bundled = bundle(plan.interpreter, home, plan.target, scratch)
-        interpreter = f"/opt/{bundled.relative_to(root).as_posix()}"
+    prefix = None if plan.interpreter is None else prefix_of(plan.interpreter, plan.target, scratch)
+    interpreter, python = plan.target.interpreter, plan.target.find_python(prefix)
+    starter = python
+    if prefix is not None:
+        starter = str(bundle(prefix, home, plan.target))
+        interpreter = f"/opt/{Path(starter).relative_to(root).as_posix()}"
         files = (path.relative_to(root).as_posix() for path in (home / "python").rglob("*"))
         owners |= dict.fromkeys(files, INTERPRETER)
-    python = plan.target.find_python()
+    if not plan.target.runs_here:
+        starter = None
     if python is None:
         notices.append(
             f"there is no Python {plan.target.python} on this machine, so the layer has no bytecode: each cold start "
@@ -152,7 +159,7 @@ def build(plan: Plan, root: Path, scratch: Path) -> Layer:
     )
     file = root / "extensions" / plan.name
     file.parent.mkdir(exist_ok=True)
-    registration = _registration(plan, entry, file, python)
+    registration = _registration(plan, entry, file, starter)
     if "SHUTDOWN" not in registration.events:
         notices.append(
             "it does not register for SHUTDOWN, so that Lambda kills it as soon as the environment ends, and what it "
@@ -161,14 +168,22 @@ def build(plan: Plan, root: Path, scratch: Path) -> Layer:
     file.write_bytes(entry.text(registration if plan.early else None))
     file.chmod(0o755)
     settle_modes(root)
-    return Layer(registration=registration, sizes=sizes(root, plan.name, owners), locked=locked, notices=notices)
+    return Layer(
+        registration=registration,
+        sizes=sizes(root, plan.name, owners),
+        locked=locked,
+        notices=notices,
+        interpreter=starter,
+    )
 
 
 def _install(plan: Plan, home: Path, scratch: Path) -> list[str]:
     """Install what the extension asks for, and return that."""
-    asked = [] if plan.script is None else list(script_requirements(plan.script.read_text(encoding="utf-8")))
+    asked = []
+    if plan.script is not None:
+        asked += script_requirements(plan.script.read_text(encoding="utf-8"), plan.target)
     if plan.project is not None:
-        asked += project_requirements(plan.project, scratch)
+        asked += project_requirements(plan.project, plan.target, scratch)
     extras = sorted(plan.extras | ({"direct"} if plan.lean else set()))
     asked.append(f"{OWN}[{','.join(extras)}]" if extras else OWN)
     install(asked, home, plan.target, scratch=scratch, requirement_files=plan.requirements)
@@ -207,18 +222,19 @@ def _imported(module: Path) -> set[str]:
     return imported_names(tree)
 
 
-def _registration(plan: Plan, entry: Launcher, file: Path, python: str | None) -> RegistrationCall:
+def _registration(plan: Plan, entry: Launcher, file: Path, starter: str | None) -> RegistrationCall:
     """Find out what the extension registers, by a launcher that leaves this to it."""
     if plan.script is None:
         return RegistrationCall(plan.name, ("INVOKE", "SHUTDOWN"), account_id=True)
     if plan.events is not None:
         return RegistrationCall(plan.name, plan.events, account_id=False)
-    if python is not None and plan.target.runs_here:
+    variables = {**plan.environment, **plan.trial}
+    if starter is not None:
         file.write_bytes(entry.text(None))
-        found = learn_registration([python, "-IuS", str(file)], plan.environment)
+        found = learn_registration([starter, "-IuS", str(file)], variables)
     else:
         # What is in the layer does not start here: the script itself is tried, with what is installed for this Python.
-        found = learn_registration([sys.executable, str(plan.script)], plan.environment)
+        found = learn_registration([sys.executable, str(plan.script)], variables)
     if found.name not in {plan.name, plan.script.name}:
         msg = f"the extension registers as {found.name!r}, but Lambda knows it by its file: say --name {found.name}"
         raise PackagingError(msg)

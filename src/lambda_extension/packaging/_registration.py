@@ -16,6 +16,7 @@ from typing import Final
 import attrs
 
 from lambda_extension.packaging._exceptions import PackagingError
+from lambda_extension.packaging._hints import hint_for_package
 
 _LIMIT: Final = 30.0
 _ENVIRONMENT: Final = {
@@ -71,7 +72,8 @@ def learn_registration(argv: Sequence[str], environment: Mapping[str, str]) -> R
         output.seek(0)
         lines = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()]
         last = lines[-1] if lines else "it printed nothing"
-        msg = f"the extension did not register when it was tried ({' '.join(argv)}): {last}\nMend that, or say --events"
+        todo = hint_for_package("\n".join(lines[-1:])) or "Mend that, or say --events"
+        msg = f"the extension did not register when it was tried ({' '.join(argv)}): {last}\n{todo}"
         raise PackagingError(msg)
 
 

@@ -68,8 +68,14 @@ class Target:
         """Whether what is made for it starts on this machine, given its Python."""
         return sys.platform == "linux" and platform.machine() == self.machine
 
-    def find_python(self) -> str | None:
-        """Return an interpreter of this version on this machine; None where there is none that starts."""
+    def find_python(self, prefix: Path | None = None) -> str | None:
+        """Return an interpreter of this version on this machine; None where there is none that starts.
+
+        Args:
+            prefix: The folder of one to take if it starts.
+        """
+        if prefix is not None and _starts(own := str(prefix / "bin" / f"python{self.python}")):
+            return own
         here = f"{sys.version_info.major}.{sys.version_info.minor}"
         return sys.executable if here == self.python else find_python(self.python)
 
@@ -94,4 +100,8 @@ def _pyenv(version: str) -> list[str]:
 
 
 def _starts(interpreter: str) -> bool:
-    return subprocess.run([interpreter, "-c", ""], capture_output=True, check=False).returncode == 0  # noqa: S603
+    try:
+        done = subprocess.run([interpreter, "-c", ""], capture_output=True, check=False)  # noqa: S603
+    except OSError:  # it is for another processor, or no program
+        return False
+    return done.returncode == 0

@@ -11,14 +11,11 @@ from typing import Final
 import attrs
 
 from lambda_extension.packaging._exceptions import PackagingError
+from lambda_extension.packaging._hints import hint_for_package
 from lambda_extension.simulator import Entry, ExtensionSpec, Simulator
 
 _IMPORT: Final = re.compile(r"import time: +\d+ \| +\d+ \| *(?P<module>[A-Za-z_][\w.]*)$")
 _MOST_LINES: Final = 10
-# A variable of the environment that is not there, as `os.environ[NAME]` says it.
-_NOT_SET: Final = re.compile(r"KeyError: '[A-Z][A-Z0-9_]*'$", re.MULTILINE)
-_SET_IT: Final = "Is it a variable? --env NAME=VALUE sets one in the layer, where the function's configuration does not"
-EMPTY_TMP: Final = "On Lambda, as here, /tmp is empty at first: put what is needed there into the layer, or make it"
 
 
 @attrs.frozen(kw_only=True)
@@ -69,17 +66,11 @@ async def _run(argv: list[str], name: str, environment: Mapping[str, str]) -> li
     if result.status != "success":
         said = [str(entry.detail["text"]) for entry in entries if entry.kind == "output"]
         lines = "".join(f"\n    {line}" for line in said[-_MOST_LINES:])
-        hint = _hint(lines.replace(str(Path(argv[-1]).parents[1]), ""))  # the layer itself may lie in /tmp here
-        msg = f"the layer was made, and fails when it is tried ({result.error_type}):{lines}{hint}"
+        todo = hint_for_package(lines.replace(str(Path(argv[-1]).parents[1]), ""))  # it may lie in /tmp itself here
+        msg = f"the layer was made, and fails when it is tried ({result.error_type}):{lines}"
+        msg += f"\n{todo}" if todo else ""
         raise PackagingError(msg)
     return entries
-
-
-def _hint(lines: str) -> str:
-    """Say what to do about what an extension said as it failed, on a line of its own."""
-    if _NOT_SET.search(lines):
-        return f"\n{_SET_IT}"
-    return f"\n{EMPTY_TMP}" if "/tmp/" in lines else ""  # noqa: S108 - it is Lambda's
 
 
 def _until(entries: Sequence[Entry], state: str) -> float:

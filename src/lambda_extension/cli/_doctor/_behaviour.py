@@ -10,7 +10,7 @@ from typing import Final
 from lambda_extension.cli._doctor._check import Check, Verdict
 from lambda_extension.cli._doctor._layer import homes_of_packages, where_is
 from lambda_extension.cli._doctor._observe import Life, Observation
-from lambda_extension.packaging._trial import EMPTY_TMP
+from lambda_extension.packaging._hints import hint
 from lambda_extension.simulator._watching._record import Level
 
 _IMPORT_TIME: Final = re.compile(r"import time:\s*(\d+) \|\s*(\d+) \|( +)(\S+)")
@@ -81,8 +81,9 @@ def _starts(name: str, life: Life, run: Observation) -> Check:
     why = " ".join(f"{finding.message} {finding.fix}" for finding in findings) or "Init failed."
     said = [line for line in life.said if not _RULING.fullmatch(line)][-1:]
     last = f"Its last line was: {said[0]}" if said else "It printed nothing: let it say what it does (sh -x, a print)."
-    hint = f". {EMPTY_TMP}" if "/tmp/" in last else ""  # noqa: S108 - it is Lambda's
-    return Check(check, "fail", f"{why} It exited with {life.exit_code}. {last}{hint}", name)
+    todo = hint(last, variables="doctor --env {name}=VALUE gives it one here, as the function's configuration does")
+    more = f". {todo}" if todo else ""
+    return Check(check, "fail", f"{why} It exited with {life.exit_code}. {last}{more}", name)
 
 
 def _registers(name: str, life: Life) -> Check:
@@ -96,7 +97,8 @@ def _registers(name: str, life: Life) -> Check:
 def _imports(name: str, life: Life) -> Check:
     found = [match for line in life.imports if (match := _IMPORT_TIME.match(line))]
     if not found:
-        return Check("imports", "skip", "not a Python program, or one that is deaf to variables (python -I)", name)
+        reason = "it told none: it is no Python program, or starts one that ignores variables (python -I, or env -i)"
+        return Check("imports", "skip", reason, name)
     # One space of indentation is an import of the program itself; deeper ones are parts of those.
     outermost = [(int(match[2]) / 1000, match[4]) for match in found if len(match[3]) == 1]
     total = sum(int(match[1]) for match in found) / 1000

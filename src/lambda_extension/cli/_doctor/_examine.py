@@ -22,13 +22,14 @@ def is_layer(path: Path) -> bool:
     return path.is_dir() or path.suffix == ".zip"
 
 
-async def examine(path: Path, report: Report) -> None:
+async def examine(path: Path, variables: Mapping[str, str], report: Report) -> None:
     """Check an extension's file or a layer; those checks that run it come last, and not if it cannot be started.
 
     Takes some seconds, and at most for the limits that Lambda sets to init, invocations and shutdown.
 
     Args:
         path: A file, or a layer's folder or zip file.
+        variables: Of the function, for those checks that run it.
         report: Called with each check as it is done.
 
     Raises:
@@ -36,16 +37,16 @@ async def examine(path: Path, report: Report) -> None:
         OSError: Something cannot be read.
     """
     if is_layer(path):
-        await _examine_layer(path, report)
+        await _examine_layer(path, variables, report)
         return
     for check in check_file(path):
         report(check)
     if can_start(path):
         specs = [ExtensionSpec(command_of(path), name=path.name)]
-        await _observe(specs, {"PATH": search_path()}, None, report)
+        await _observe(specs, {"PATH": search_path(), **variables}, None, report)
 
 
-async def _examine_layer(layer: Path, report: Report) -> None:
+async def _examine_layer(layer: Path, variables: Mapping[str, str], report: Report) -> None:
     with laid_out([layer]) as root, bare_python() as path:
         for check in check_layer(layer, root):
             report(check)
@@ -60,7 +61,7 @@ async def _examine_layer(layer: Path, report: Report) -> None:
             reason = "the interpreter that its first line names is not here, nor in PATH: with that, it can be run"
             report(Check("registers and asks for next in time", "skip", reason, file.name))
         if not lacking:
-            await _observe(specs_of(root, path), {"PATH": path}, root, report)
+            await _observe(specs_of(root, path), {"PATH": path, **variables}, root, report)
 
 
 async def _observe(
