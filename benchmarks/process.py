@@ -112,7 +112,7 @@ def run(
                 **(extra or {}),
             }
         )
-        started, process = _spawn(contestant.command, environment, complaints, group)
+        started, process = spawn(contestant.command, environment, complaints, group)
         running = Running(lambda_=fake, process=process, started=started, marks=queue.SimpleQueue())
         reader = threading.Thread(target=_read, args=(running,), daemon=True)
         reader.start()
@@ -135,9 +135,17 @@ def run(
                 process.stdout.close()
 
 
-def _spawn(
-    command: tuple[str, ...], environment: dict[str, str], complaints: IO[str], group: Path | None
+def spawn(
+    command: tuple[str, ...], environment: dict[str, str], complaints: IO[str], group: Path | None = None
 ) -> tuple[float, subprocess.Popen[str]]:
+    """Start a program on the last core, and return when that was, and it; its standard output is a pipe.
+
+    Args:
+        command: Its command line.
+        environment: All its variables.
+        complaints: What takes its standard error.
+        group: The file that takes the processes of its control group, if it is to be in one.
+    """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     # The child inherits this thread's affinity; a wrapper like taskset would count as start-up.
     if len(cores) > 1:
