@@ -193,6 +193,8 @@ class Shell:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         looks = {"NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "100"}
         self._variables = {**os.environ, **looks, "HOME": str(home), "PATH": path, "VIRTUAL_ENV": sys.prefix}
+        # What `package` downloads and unpacks is the same for all pages, and for whoever runs the tests.
+        self._variables.setdefault("UV_CACHE_DIR", str(Path.home() / ".cache" / "uv"))
         self._variables.pop("PYTEST_CURRENT_TEST", None)
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._port = str(free.getsockname()[1])
@@ -255,14 +257,16 @@ class Shell:
         assert process.stdout is not None
         printed = ""
         killing = threading.Timer(30, os.killpg, (process.pid, signal.SIGKILL))
+        killing.daemon = True
         killing.start()
-        for line in process.stdout:
-            printed += line
-            if matches(f"{command.shown or ''}\n…", self._as_shown(printed)):
-                break
-        else:
+        try:
+            for line in process.stdout:
+                printed += line
+                if matches(f"{command.shown or ''}\n…", self._as_shown(printed)):
+                    return
             pytest.fail(f"{block.where}: {command.text} does not print what is shown\n{printed}")
-        killing.cancel()
+        finally:
+            killing.cancel()
 
     def close(self) -> None:
         """End what still runs, as Ctrl-C does."""
