@@ -53,6 +53,9 @@ LICENSES = "MIT;BSD;Apache;MPL;PSF"
 CI_BENCH = ["--quick", "--only", "startup,growth", "--contestants", "floor,asyncio,trio"]
 
 
+# The gates start some thousand processes: without bytecode, each compiles all that it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # pyenv's shims refuse versions that are installed but not selected: name the real interpreters before them.
 for version in PYTHONS:
     for found in sorted(Path("~/.pyenv/versions").expanduser().glob(f"{version}.*/bin")):
@@ -97,6 +100,8 @@ def tests(session: nox.Session) -> None:
         "pytest",
         "-n",
         "4",
+        "--dist",
+        "worksteal",  # what tests of one module share is made in few workers, and none ends long before the others
         "-m",
         "not emulator and not browser and not backends",
         *session.posargs,
@@ -166,10 +171,12 @@ def pyright(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the docs with warnings as errors, and run what README and docs show."""
+    """Build the docs with warnings as errors, and look for what the built pages lack; `tests` runs what they show."""
     session.install("-e", EXTRAS, *groups("docs"))
-    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
-    session.run("pytest", "-q", "tests/documentation")
+    site = Path("docs/_build/html").absolute()
+    shutil.rmtree(site, ignore_errors=True)  # with pages that are no more
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-q", "docs", str(site))
+    session.run("pytest", "-q", "tests/documentation/test_reference.py", env={"DOCS_SITE": str(site)})
 
 
 def every_name(*packages: str) -> str:

@@ -7,6 +7,7 @@ import fcntl
 import importlib
 import inspect
 import json
+import os
 import pkgutil
 import re
 import subprocess
@@ -52,7 +53,9 @@ DESCRIBED = ("lambda_extension.delivery.sinks", "lambda_extension.simulator")
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the built site; workers of xdist share it."""
+    """Return the folder of the built site, which DOCS_SITE may name; workers of xdist share one."""
+    if built := os.environ.get("DOCS_SITE"):
+        return Path(built)
     pytest.importorskip("sphinx", reason="nox -s docs installs what builds the site")
     shared = tmp_path_factory.getbasetemp()
     if shared.name.startswith("popen-"):
