@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery]"]
+# ///
 """Keep an audit: one entry for each invocation, whatever became of it. AUDIT_URL says where to."""
 
 import os

@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery]"]
+# ///
 """Deliver each invocation's telemetry before Lambda freezes the environment. LOGS_URL says where to."""
 
 from lambda_extension import early

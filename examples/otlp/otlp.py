@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery]"]
+# ///
 """Export telemetry by OpenTelemetry: OTLP over HTTP, to where OTEL_EXPORTER_OTLP_ENDPOINT says."""
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery]"]
+# ///
 """A flush policy of one's own: at the end of an invocation, but not more often than every so many seconds."""
 
 import math

@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery]"]
+# ///
 """Deliver telemetry to Datadog. Other vendors with a key differ in one line: new_relic, honeycomb, axiom, splunk, sumo.
 
 Environment variables of the function:

@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery]"]
+# ///
 """Deliver telemetry to Elasticsearch or OpenSearch, in the Elastic Common Schema. Variables of the function:
 
 ELASTIC_URL             such as https://search.example.com

@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[aws,delivery]"]
+# ///
 """Deliver telemetry to Amazon Data Firehose, a record for each, as a line of JSON.
 
 The function's role needs firehose:PutRecordBatch. Environment variables of the function:

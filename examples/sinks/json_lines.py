@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery]"]
+# ///
 """Deliver telemetry to an endpoint of your own: requests of gzipped lines of JSON. Variables of the function:
 
 LOGS_URL        such as https://logs.example.com/ingest

@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery]"]
+# ///
 """Deliver what the function logs to Grafana Loki. Environment variables of the function:
 
 LOKI_URL                such as https://logs.example.com

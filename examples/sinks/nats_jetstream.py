@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery,nats]"]
+# ///
 """Deliver telemetry to NATS JetStream, a message of lines of JSON for each batch. Variables of the function:
 
 NATS_URL        such as nats://nats.example.com:4222

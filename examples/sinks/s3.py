@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[aws,delivery]"]
+# ///
 """Deliver telemetry to Amazon S3: an object of gzipped lines of JSON for each batch.
 
 The function's role needs s3:PutObject. Environment variables of the function:

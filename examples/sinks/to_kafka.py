@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery,kafka]"]
+# ///
 """Deliver telemetry to Apache Kafka, a message for each record. Variables of the function:
 
 KAFKA_SERVERS   such as kafka.example.com:9092, with commas between several

@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery]"]
+# ///
 """Deliver telemetry to a syslog receiver: RFC 5424 over TLS, or over TCP alone. Variables of the function:
 
 SYSLOG_HOST, SYSLOG_PORT    the receiver

@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension", "starlette"]
+# ///
 """A Starlette app inside the extension: a cache for all invocations. CACHE_PORT is its port (8765)."""
 
 import functools

@@ -1,4 +1,7 @@
 #!/usr/bin/env python3
+# /// script
+# dependencies = ["lambda-extension[delivery]"]
+# ///
 """Ship lines, without DEBUG and e-mail addresses, to one backend, and a report of each invocation to another."""
 
 import os

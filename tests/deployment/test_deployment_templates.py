@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,11 @@ from click.testing import CliRunner
 
 from lambda_extension.cli._commands import commands
 
-TEMPLATES = Path(__file__).parents[2] / "examples" / "deployment"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+TEMPLATES = EXAMPLES / "deployment"
+OF_EXAMPLES = sorted(path for path in EXAMPLES.rglob("*.yaml") if TEMPLATES not in path.parents)
+# What an extension calls beside its function's log.
+GRANTED = {"firehose.yaml": "firehose:PutRecordBatch", "s3.yaml": "s3:PutObject"}
 KINDS = ["stream", "per-invocation", "delivery", "otlp", "cache", "internal"]
 REQUIRED = bool(os.environ.get("DEPLOYMENT_REQUIRED"))
 
@@ -86,11 +91,15 @@ def grants(tree: Any) -> Iterator[tuple[str, Any]]:
             yield from grants(child)
 
 
-def check_grants(template: dict[str, Any]) -> None:
-    """The function may write its log, on that one log group alone."""
+def check_grants(template: dict[str, Any], more: str | None = None) -> None:
+    """The function may write its log, on that one log group alone, and call one thing more if it is said."""
     found = list(grants(template["Resources"]))
-    assert {action for action, _ in found} == {"logs:CreateLogStream", "logs:PutLogEvents"}
-    assert all(next(iter(resource)) == "Fn::GetAtt" for _, resource in found), found
+    assert {action for action, _ in found} == {"logs:CreateLogStream", "logs:PutLogEvents"} | (
+        {more} if more else set()
+    )
+    for action, resource in found:
+        (reference,) = resource
+        assert reference == ("Fn::Sub" if action == more else "Fn::GetAtt"), found
     assert "ManagedPolicyArns" not in json.dumps(template, default=str)
 
 
@@ -107,6 +116,34 @@ def test_a_template_is_clean_and_allows_the_log_alone(tool: str) -> None:
     template = TEMPLATES / tool / "template.yaml"
     lint(template)
     check_grants(cfn_yaml.load(str(template)))
+
+
+def test_the_templates_of_the_examples_are_clean() -> None:
+    need_module("cfnlint")
+    managed = EXAMPLES / "managed_instances" / "template.yaml"
+    lint(*(template for template in OF_EXAMPLES if template != managed))
+    lint(managed, ignored="E1010")  # cfn-lint does not know that SAM gives capacity providers an Arn
+
+
+@pytest.mark.parametrize("template", OF_EXAMPLES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_the_function_of_an_example_may_do_what_its_extension_needs_and_nothing_else(template: Path) -> None:
+    need_module("cfnlint")
+    from cfnlint.decode import cfn_yaml  # not in every environment
+
+    check_grants(cfn_yaml.load(str(template)), GRANTED.get(template.name))
+
+
+@pytest.mark.parametrize("example", ["audit", "starlette_app"])
+def test_an_example_is_packaged_as_its_readme_says(example: str, tmp_path: Path) -> None:
+    """One with an extra of the library's, one with a package of somebody else, and work before it registers."""
+    need_module("cfnlint")  # in that session once, not on each Python
+    copy = Path(shutil.copytree(EXAMPLES / example, tmp_path / example))
+    (line,) = re.findall(r"^ {4}lambda-extension (package .+)$", (copy / "README.md").read_text(), re.MULTILINE)
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    said = run(sys.executable, "-m", "lambda_extension", *shlex.split(line.replace("3.13", python)), cwd=copy)
+    assert "Tried in the simulator" in said
+    (layer,) = copy.glob("*.zip")
+    assert f"ContentUri: {layer.name}\n" in (copy / "template.yaml").read_text()
 
 
 @pytest.mark.timeout(400)  # it unpacks some hundred megabytes first
