@@ -21,13 +21,13 @@ from records_for_backends import (
     payload_of,
     time_of,
 )
-from victoria_logs import VictoriaLogs, victoria_logs
 
 from lambda_extension import Registration, ShutdownReason
 from lambda_extension.delivery import NDJSON, HTTPSink
 from lambda_extension.delivery.sinks import datadog, elasticsearch, loki, splunk, syslog
 from lambda_extension.otel import OpenTelemetryProcessor
 from lambda_extension.telemetry import FunctionLog, PlatformStart, StartRecord
+from victoria_logs import VictoriaLogs, victoria_logs
 
 pytestmark = pytest.mark.timeout(700)  # where the server has to be built first
 

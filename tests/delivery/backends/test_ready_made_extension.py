@@ -9,9 +9,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from victoria_logs import VictoriaLogs, victoria_logs
 
 from lambda_extension.simulator import ExtensionSpec, ScriptedFunction, Simulator
+from victoria_logs import VictoriaLogs, victoria_logs
 
 pytestmark = pytest.mark.timeout(700)  # where the server has to be built first
 
