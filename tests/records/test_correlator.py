@@ -219,6 +219,21 @@ def test_an_id_of_the_users_own_is_never_taken_for_an_invocation() -> None:
     assert [record.attributes for record in records[1:]] == [{"requestId": B}, {"requestId": "mine"}]
 
 
+def test_an_id_that_anybody_may_have_written_into_a_line_counts_only_if_it_is_an_invocations() -> None:
+    """Log4j's pattern for Lambda is everybody's pattern for an id of their own."""
+    own, other = (f"2026-03-01 10:00:00 {each} INFO Main - x" for each in (A, B))
+    records = correlator().take(events(start(A), line(own), line(other), line("y")))
+    assert lines_of(records) == [("Main - x", A), ("Main - x", A), ("y", A)]
+    assert [record.attributes for record in records[1:]] == [{}, {"AWSRequestId": B}, {}]
+
+
+def test_a_line_of_rubys_runtime_names_its_invocation() -> None:
+    ruby = f"I, [2026-03-01T10:00:00.750000 #8]  INFO {A} -- : hello"
+    managed = correlator(MANAGED)
+    assert managed.take(events(line(ruby))) == []
+    assert lines_of(managed.take(events(start(A)))) == [("hello", A)]
+
+
 def test_a_retried_invocation_runs_again_under_its_old_id() -> None:
     subject = correlator()
     records = subject.take(

@@ -48,6 +48,23 @@ PLATFORM = "2026-03-01T10:00:00.005Z"
         (f"{TEN}\tundefined\tINFO\tin init", (9, "INFO", TEN, "in init", {})),
         (f"{TEN}\twho\tINFO\thello", (0, None, PLATFORM, f"{TEN}\twho\tINFO\thello", {})),
         (f"{TEN}\t{A}\tOTHER\thello", (0, None, PLATFORM, f"{TEN}\t{A}\tOTHER\thello", {})),
+        # .NET
+        (f"{TEN}\t{A}\ttrce\thello", (1, "trce", TEN, "hello", {})),
+        (f"{TEN}\t{A}\tdbug\thello", (5, "dbug", TEN, "hello", {})),
+        (f"{TEN}\t{A}\tfail\thello", (17, "fail", TEN, "hello", {})),
+        (f"{TEN}\t\tinfo\tin init", (9, "info", TEN, "in init", {})),
+        # Java: Log4j as AWS's documentation sets it up, and the runtime's own logger
+        (f"2026-03-01 10:00:00 {A} INFO  Main - hello", (9, "INFO", "2026-03-01T10:00:00Z", "Main - hello", {})),
+        ("2026-03-01 10:00:00  WARN  Main - in init", (13, "WARN", "2026-03-01T10:00:00Z", "Main - in init", {})),
+        ("[INFO] hello", (9, "INFO", PLATFORM, "hello", {})),
+        # Ruby
+        (f"W, [2026-03-01T10:00:00.750000 #8]  WARN {A} -- : a\nb", (13, "WARN", f"{TEN[:-1]}000Z", "a\nb", {})),
+        (
+            "F, [2026-03-01T10:00:00.750000 #8] FATAL -- app: in init",
+            (21, "FATAL", f"{TEN[:-1]}000Z", "in init", {"logger": "app"}),
+        ),
+        ("I, [noon #8]  INFO -- : hello", (0, None, PLATFORM, "I, [noon #8]  INFO -- : hello", {})),
+        ("I, [17", (0, None, PLATFORM, "I, [17", {})),
         # Python's logging: its default, and what its documentation shows
         ("WARNING:root:hello: you", (13, "WARNING", PLATFORM, "hello: you", {"logger": "root"})),
         ("INFO:     Started server", (9, "INFO", PLATFORM, "Started server", {})),

@@ -193,14 +193,14 @@ _STAMPED = re.compile(
         \s+\[\s*(?P<structlog>[A-Za-z]+)\s*\]\s*
       | \s-\s(?P<logger>[\w.]+)\s-\s(?P<dashed>[A-Za-z]+)\s-\s
       | \s+(?P<plain>[A-Za-z]+)[\s:]\s*
-      | \s(?P<id>[0-9a-f-]{36})\s(?=Task\ timed\ out)
+      | \s(?P<id>[0-9a-f-]{36})\s (?:(?P<java>[A-Z]+)\s+ | (?=Task\ timed\ out))
     )""",
     re.VERBOSE | re.ASCII,
 )
 
 
 def _stamped(line: str) -> Told | None:
-    """Read what begins with a time: Node's lines, Python's, structlog's, zap's, the platform's word of a time-out."""
+    """Read what begins with a time: Node's and .NET's lines, Python's, Log4j's, the platform's word of a time-out."""
     parts = line.split("\t", 3)
     if len(parts) == 4:
         stamp, request_id, level, message = parts
@@ -214,14 +214,36 @@ def _stamped(line: str) -> Told | None:
     time = None if found is None else text_time(found["time"])
     if found is None or time is None:
         return None
-    if found["id"]:
-        return SEVERITIES["ERROR"], None, time, line[found.end() :], {}, found["id"], None, True, None
-    level = found["structlog"] or found["dashed"] or found["plain"]
-    number = SEVERITIES.get(level)
+    level = found["structlog"] or found["dashed"] or found["plain"] or found["java"]
+    number = SEVERITIES.get(level or "ERROR")  # a time-out has no word for it
     if number is None:
         return None
     attributes = {"logger": found["logger"]} if found["logger"] else {}
-    return number, level, time, line[found.end() :], attributes, *_NOBODY
+    request_id, id_key = found["id"], None
+    if found["java"]:  # where others write an id of their own
+        id_key = "AWSRequestId"
+        attributes[id_key] = request_id
+    vouched = request_id is not None and id_key is None
+    return number, level, time, line[found.end() :], attributes, request_id, id_key, vouched, None
+
+
+_RUBY = re.compile(
+    r"[DIWEFA], \[(?P<time>\S+) #\d+\] +(?P<level>[A-Z]+)(?: (?P<id>[0-9a-f-]{36}))? -- (?P<logger>[^:\n]*): ",
+    re.ASCII,
+)
+
+
+def _ruby(line: str) -> Told | None:
+    """Read what Ruby's logger writes; Lambda's runtime has it write the request id too."""
+    found = _RUBY.match(line)
+    time = None if found is None else text_time(found["time"])
+    number = None if found is None else SEVERITIES.get(found["level"])
+    if found is None or time is None or number is None:
+        return None
+    attributes = {"logger": found["logger"]} if found["logger"] else {}
+    request_id = found["id"]
+    body = line[found.end() :]
+    return number, found["level"], time, body, attributes, request_id, None, request_id is not None, None
 
 
 _PAIR = re.compile(r'([A-Za-z_@][\w.@-]*)=("(?:[^"\\]|\\.)*+"|[^\s"]*+)(?:\s++|$)')
@@ -240,6 +262,8 @@ def _lower(line: str) -> Told | None:
 def _worded(line: str) -> Told | None:
     """Read what begins with a word: Python's `LEVEL:logger:message`, logfmt of logrus and slog, a level in capitals."""
     head = line[:_LONGEST]
+    if head[1:4] == ", [":
+        return _ruby(line)
     if ":" in head and (number := SEVERITIES.get(head.partition(":")[0])) is not None:
         level, _, rest = line.partition(":")
         name, found, message = rest.partition(":")
