@@ -29,6 +29,7 @@ SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"  # the one of AWS's document
 SECRETS = [
     ("ann.example+tag@mail.example.co.uk", "ann.example"),
     ("ann.example%40mail.example.com", "ann.example"),
+    ("ann.example\\u0040mail.example.com", "ann.example"),
     ("root@[127.0.0.1]", "root@"),
     ("ann@localhost", "ann@"),
     ("jürgen@müller.example", "müller"),
@@ -145,6 +146,33 @@ def test_reports_are_redacted_too() -> None:
     assert redact()(told) is told
 
 
+@pytest.mark.parametrize("key", ["level", "severity", "@l", "log.level"])
+def test_what_somebody_logs_as_a_level_is_looked_at(key: str) -> None:
+    (found,) = correlator().take(events(line({key: "for ann@example.com", "message": "x"})))
+    told = redact()(found)
+    assert isinstance(told, LogRecord)
+    assert (told.severity_number, told.severity_text, told.event) == (0, "for [redacted]", None)
+    (level,) = correlator().take(events(line({key: "INFO", "message": "x"})))
+    assert redact(r"INFO")(level) is level, "a level says nothing of anybody"
+
+
+def test_the_id_of_a_tenant_is_looked_at_in_every_record_of_its_invocation() -> None:
+    told = events(start(A, tenantId="ann@example.com"), line("x"), done(A), report(A))
+    found = Pipeline([redact()]).apply(correlator().take(told))
+    assert [record.context.tenant_id for record in found] == ["[redacted]"] * 5
+    assert not any(b"example.com" in record.encode() for record in found)
+
+
+def test_a_number_is_looked_at_however_it_is_written() -> None:
+    assert redacted([4111111111111111, 4111111111111111.0, 4111111111111112.0]) == [
+        "[redacted]",
+        "[redacted]",
+        4111111111111112.0,
+    ]
+    assert redacted([1.5, 1e300, -1e15]) == [1.5, 1e300, -1e15]
+    assert redacted([52.5200, True], r"52\.52") == ["[redacted]", True]
+
+
 def test_numbers_and_keys_are_looked_at_too() -> None:
     assert redacted({"n": 4111111111111111, "m": 10**30, "f": 1.5, "b": True}) == {
         "n": "[redacted]",
@@ -226,7 +254,7 @@ def test_nothing_is_left_wherever_it_was_put(put: tuple[Any, str], place: str) -
 
 HOSTILE = [
     "a", "a@", "1", "1 ", "bearer ", "eyJ", "eyJaaaaaaaa.", "a.b", "@a.", 'secret_key=""""', "IQoJ", "%40", "AKIA",
-    "4", "4 4", "4444 ", "eyJ.", "eyJ bearer ", "secret-key ", "a.", "-", "secret_key\\", "\\",
+    "a\\", "\\\\\\\\u0040", "4", "4 4", "4444 ", "eyJ.", "eyJ bearer ", "secret-key ", "a.", "-", "secret_key\\", "\\",
 ]  # fmt: skip
 
 

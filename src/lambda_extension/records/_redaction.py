@@ -12,9 +12,11 @@ from itertools import takewhile
 from typing import Any, TypeAlias, final
 
 import attrs
+import msgspec
 
 from lambda_extension.records._correlator import Record
 from lambda_extension.records._record import LogRecord
+from lambda_extension.records._severity import SEVERITIES
 from lambda_extension.records._transforms import Named
 
 
@@ -120,11 +122,11 @@ def _has_bearer(text: str) -> bool:
 EMAIL = Pattern(
     name="email",
     find=re.compile(
-        r"[\w.!#$&'*+/?^`{|}~-]{1,64}+(?:@|%40)(?:\[[\d.:a-fA-F]{2,45}\]|[\w-]{1,63}+(?:\.[\w-]{1,63}+){0,8})"
+        r"[\w.!#$&'*+/?^`{|}~-]{1,64}+(?:@|%40|\\{1,32}+u0040)(?:\[[\d.:a-fA-F]{2,45}\]|[\w-]{1,63}+(?:\.[\w-]{1,63}+){0,8})"
     ),
-    hint=lambda text: "@" in text or "%40" in text,
+    hint=lambda text: "@" in text or "%40" in text or "\\u0040" in text,
 )
-"""E-mail addresses, also where their `@` is written as in URLs."""
+"""E-mail addresses, also where their `@` is written as in URLs, or as JSON may escape it."""
 
 CARD = Pattern(name="card", find=re.compile(r"(?<!\d)\d(?:[ -]?\d){12,}+", re.ASCII), hint=_has_digits, check=_cards)
 """Card numbers: 13 to 19 digits, in groups or not, with the right check digit and an issuer that there is."""
@@ -159,7 +161,9 @@ _DEEPEST = 64
 
 
 def redact(*patterns: PatternLike, replacement: str = "[redacted]", limit: int = 1024 * 1024) -> Named:
-    """Replace what must not leave, in the body and in the attributes, in keys as in values, however deeply nested.
+    """Replace what must not leave, in body and attributes, in keys as in values, however deeply nested.
+
+    So it is in what somebody wrote for a level that is none, in the type of an error, and in the id of a tenant.
 
     A record in which it fails is left out, and one in which something was replaced has no raw event any more. What is
     beyond `limit` of a text, or nested deeper than 64 times, is not looked at and therefore replaced as a whole.
@@ -208,11 +212,17 @@ class _Redaction:
             attributes = self._mapping(record.attributes, 1)
             if attributes is not record.attributes:
                 changes["attributes"] = attributes
+        tenant = record.context.tenant_id
+        if tenant is not None and (left := self._text(tenant)) is not tenant:
+            changes["context"] = msgspec.structs.replace(record.context, tenant_id=left)
         if type(record) is LogRecord:
             told = record.body
             body = self._text(told) if type(told) is str else self._value(told, 0)
             if body is not told:
                 changes["body"] = body
+            level = record.severity_text
+            if level is not None and level not in SEVERITIES and (left := self._text(level)) is not level:
+                changes["severity_text"] = left
             if changes:
                 changes["event"] = None
         elif (error := record.error_type) is not None and (text := self._text(error)) is not error:  # type: ignore[union-attr]  # a report
@@ -223,9 +233,9 @@ class _Redaction:
         kind = type(value)
         if kind is str:
             return self._text(value)
-        if value is None or kind is bool or kind is float:
+        if value is None or kind is bool:
             return value
-        if kind is int:
+        if kind is int or kind is float:
             if -self._least < value < self._least:
                 return value
             text = str(value) if abs(value) < 10**20 else ""
