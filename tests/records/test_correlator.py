@@ -277,6 +277,11 @@ def test_where_several_run_at_once_only_the_id_in_a_line_counts() -> None:
     assert records[1].attributes == {}
 
 
+def test_where_several_run_at_once_no_report_is_late_for_another_has_begun() -> None:
+    found = correlator(MANAGED).take(events(start(A), start(B), report(A), report(B)))
+    assert [(each.request_id, each.late) for each in reports_of(found)] == [(A, False), (B, False)]
+
+
 def test_the_platform_may_say_only_later_that_several_run_at_once() -> None:
     init = {
         "time": at(0),

@@ -172,11 +172,11 @@ class Invocations:
         """Note that an invocation is newer than the others; report those for which nothing more is to be expected."""
         due = []
         for other, tracked in list(self.open.items()):
-            if other == request_id:
-                continue
+            if self._several or other == request_id:
+                continue  # where several run at once, that one has begun tells nothing of the others
             tracked.newer += 1
             # Where one runs at a time, the end of one comes at latest with the end of the next.
-            if not self._several and (tracked.report is not None or tracked.newer > 1):
+            if tracked.report is not None or tracked.newer > 1:
                 due.append(self._close(other))
         while len(self.open) > OPEN_IDS:
             due.append(self._close(next(iter(self.open))))

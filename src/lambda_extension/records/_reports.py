@@ -69,7 +69,7 @@ class InvocationReport(_Report, frozen=True, kw_only=True, gc=False):
         produced_bytes: Size of the response.
         dropped_records: Events that the platform dropped meanwhile, for it could not deliver them.
         dropped_bytes: Their size.
-        late: Whether another invocation had begun before this one was reported.
+        late: Whether another invocation had begun before this one was reported, where one runs at a time.
         complete: Whether the platform's own report came.
         attributes: What transforms have added.
         context: The invocation and the function.
