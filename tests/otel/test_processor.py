@@ -276,6 +276,41 @@ async def test_the_functions_own_telemetry_is_passed_on_in_both_encodings(backen
     assert processor.statistics()["function traces"].delivered == 2
 
 
+async def test_what_the_function_exports_at_its_very_start_waits_and_is_not_refused(
+    backend: Backend, free_tcp_port: int
+) -> None:
+    """Its init runs beside the extension's, whose background comes last."""
+    processor = processor_for(backend, "traces", protocol="http/protobuf", receive=free_tcp_port)
+    await processor.init(REGISTRATION)
+    answers = []
+
+    async def export() -> None:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            body = own_spans("first").SerializeToString()
+            answers.append(
+                await client.post(f"http://127.0.0.1:{free_tcp_port}/v1/traces", headers=PROTOBUF, content=body)
+            )
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(export)
+        await anyio.wait_all_tasks_blocked()  # it is connected, and nobody answers
+        tasks.start_soon(processor.background)
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    assert [answer.status_code for answer in answers] == [200]
+    assert [span.name for span in backend.spans] == ["first"]
+
+
+async def test_a_port_that_was_listened_on_is_free_after_a_shutdown_without_a_background(
+    backend: Backend, free_tcp_port: int
+) -> None:
+    processor = processor_for(backend, "traces", receive=free_tcp_port)
+    await processor.init(REGISTRATION)
+    assert listens(free_tcp_port)
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    assert not listens(free_tcp_port)
+
+
 async def test_what_the_function_exports_after_the_last_flush_leaves_at_the_shutdown(
     backend: Backend, free_tcp_port: int
 ) -> None:

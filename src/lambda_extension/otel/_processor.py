@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 import anyio
 
-from lambda_extension._budget import wall_clock
+from lambda_extension._budget import REQUESTS_END, wall_clock
 from lambda_extension._environment import Environment
 from lambda_extension.delivery import Delivery, DeliveryStatistics, Encoder, HTTPSink, Payload, Sink
 from lambda_extension.otel._conversion import Conversion
@@ -28,6 +28,8 @@ from lambda_extension.processing._lifecycle import side_by_side
 from lambda_extension.records import Correlator, LineSettings, Pipeline
 
 if TYPE_CHECKING:
+    import socket
+
     import anyio.abc
 
     from lambda_extension._api._enums import ShutdownReason
@@ -151,6 +153,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         }
         self._hooks: dict[str, Any] = {"span_hook": span_hook, "metric_hook": metric_hook}
         self._port = receive
+        self._listening: socket.socket | None = None
         self._receive_resource = receive_resource
         self._passed_on: dict[tuple[str, str], Delivery] = {}
         self._conversion: Conversion
@@ -162,7 +165,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         return own | {f"function {signal}": each.statistics() for (signal, _), each in self._passed_on.items()}
 
     async def init(self, registration: Registration) -> None:
-        """Learn what the telemetry is about, and open the spill stores; nothing is awaited of the backend."""
+        """Learn what the telemetry is about, open the spill stores, and listen; nothing is awaited of the backend."""
         self._resource.values = lambda_resource(
             registration,
             self._environment,
@@ -193,6 +196,8 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         for delivery in self._deliveries.values():
             await delivery.init(registration)
         self._registration = registration
+        if self._port is not None:
+            self._listen(self._port)
 
     async def process(self, events: Sequence[TelemetryEvent]) -> None:
         """Take in events: to spans, log records and metrics that wait for `flush`. A cancelled call has taken them."""
@@ -215,8 +220,8 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         async with anyio.create_task_group() as tasks:
             for delivery in self._all():
                 tasks.start_soon(delivery.background, name="lambda_extension.otel delivery")
-            if self._port is not None:
-                await self._receive(tasks, self._port)
+            if self._listening is not None:
+                await self._receive(tasks, self._listening)
             await anyio.sleep_forever()
 
     def record_invocation(self, event: InvokeEvent) -> None:
@@ -236,6 +241,8 @@ class OpenTelemetryProcessor(TelemetryProcessor):
 
     async def shutdown(self, reason: ShutdownReason, error: Exception | None) -> None:
         """Send what is left, or store it, and say what became of everything; the signals side by side."""
+        if self._listening is not None:
+            self._listening.close()  # `background` may not have been called
         if hasattr(self, "_conversion"):  # init has not failed
             await self._finish()
         await side_by_side([functools.partial(delivery.shutdown, reason, error) for delivery in self._all()])
@@ -279,10 +286,23 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         )
         return Delivery(_sink(settings, encoder), name=f"otlp-{signal}", encoder=encoder)
 
-    async def _receive(self, tasks: anyio.abc.TaskGroup, port: int) -> None:
-        """Take in OTLP on localhost; that it cannot be taken costs a warning, and nothing else."""
+    def _listen(self, port: int) -> None:
+        """Listen on localhost: what the function exports at its very start waits, and is not refused.
+
+        That the port cannot be used costs a warning, and nothing else.
+        """
+        from lambda_extension.serving._socket import listen_on
+
+        try:
+            self._listening = listen_on("127.0.0.1", port)
+        except OSError as error:
+            logger.warning("the function's own OTLP is not taken in: port %d cannot be used: %s", port, error)
+
+    async def _receive(self, tasks: anyio.abc.TaskGroup, sock: socket.socket) -> None:
+        """Take in OTLP."""
         from lambda_extension.otel._receiving import FunctionTelemetry, PassingOn
-        from lambda_extension.serving import ServerName, serve
+        from lambda_extension.serving import ServerName
+        from lambda_extension.serving._serve import serve_app
 
         async def passed_on(signal: str, content_type: str) -> Delivery | None:
             settings = self._settings.get(signal)  # type: ignore[call-overload]  # it is looked for
@@ -300,10 +320,15 @@ class OpenTelemetryProcessor(TelemetryProcessor):
 
         server: ServerName = "direct" if importlib.util.find_spec("httptools") is not None else "hypercorn"
         app = FunctionTelemetry(passed_on, self._resource if self._receive_resource else None)
-        try:
-            await tasks.start(functools.partial(serve, app, port=port, server=server))
-        except OSError as error:
-            logger.warning("the function's own OTLP is not taken in: port %d cannot be used: %s", port, error)
+        serving = functools.partial(
+            serve_app,
+            app,
+            sock,
+            server=server,
+            shutdown_trigger=anyio.sleep_forever,
+            graceful_timeout=REQUESTS_END,
+        )
+        await tasks.start(serving, name="lambda_extension.otel receiver")
 
 
 def _check_signals(signals: Collection[Signal], exporters: Mapping[Signal, object]) -> None:
