@@ -679,6 +679,23 @@ def test_nothing_of_opentelemetry_is_needed() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_what_makes_signals_is_imported_with_the_first_events_and_not_before_the_first_next() -> None:
+    code = (
+        "import asyncio, sys\nfrom lambda_extension import Registration\n"
+        "from lambda_extension.otel import OpenTelemetryProcessor\n"
+        "def there():\n    names = 'otel._conversion', 'records._correlator', 'otel._protobuf'\n"
+        "    print([name for name in names if f'lambda_extension.{name}' in sys.modules])\n"
+        "async def main():\n"
+        "    processor = OpenTelemetryProcessor(variables={})\n"
+        "    await processor.init(Registration(extension_id='e', extension_name='x', function_name='f', "
+        "function_version='1'))\n"
+        "    there()\n    await processor.process([])\n    there()\n"
+        "asyncio.run(main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["[]", "['otel._conversion', 'records._correlator']"]
+
+
 @pytest.mark.parametrize(
     "script",
     [

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import importlib.util
 import logging
 import os
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -15,17 +13,12 @@ import anyio
 
 from lambda_extension._budget import REQUESTS_END, wall_clock
 from lambda_extension._environment import Environment
-from lambda_extension.delivery import Delivery, DeliveryStatistics, Encoder, HTTPSink, Payload, Sink
-from lambda_extension.otel._conversion import Conversion
+from lambda_extension.delivery import Delivery, DeliveryStatistics, Encoder, HTTPSink, Sink
 from lambda_extension.otel._encoders import OTLPEncoder, Protocol, Resource, Signal, read_answer
-from lambda_extension.otel._identity import Identities
-from lambda_extension.otel._metrics import MetricMaker, Temporality
-from lambda_extension.otel._phases import Sampled, SpanEnd, SpanMaker
 from lambda_extension.otel._resource import lambda_resource, named_account, new_instance_id
 from lambda_extension.otel._variables import Settings, SignalSettings, settings_of, signal_settings
 from lambda_extension.processing import TelemetryProcessor
 from lambda_extension.processing._lifecycle import side_by_side
-from lambda_extension.records import Correlator, LineSettings, Pipeline
 
 if TYPE_CHECKING:
     import socket
@@ -34,8 +27,11 @@ if TYPE_CHECKING:
 
     from lambda_extension._api._enums import ShutdownReason
     from lambda_extension._api._models import InvokeEvent, Registration
+    from lambda_extension.otel._conversion import Conversion
+    from lambda_extension.otel._metrics import Temporality
     from lambda_extension.otel._model import OTLPMetric, OTLPSpan
-    from lambda_extension.records import Sample, Transform
+    from lambda_extension.otel._phases import Sampled, SpanEnd
+    from lambda_extension.records import LineSettings, Pipeline, Sample, Transform
     from lambda_extension.telemetry import TelemetryEvent
 
 logger = logging.getLogger("lambda_extension.otel")
@@ -137,14 +133,12 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         self._deliveries: dict[Signal, Delivery] = {
             signal: self._delivery(signal, settings, exporters[signal]) for signal, settings in self._settings.items()
         }
-        self._pipeline = Pipeline(transforms)
-        self._lines = lines or LineSettings()
+        self._pipeline = _pipeline(transforms)
+        self._lines = lines
         self._interval = metrics_interval
         self._wall_clock = wall_clock.get()
         self._collected = 0.0
-        self._identities = Identities(self._wall_clock, sampled_alone=self._environment.is_managed_instance)
-        kind = self._environment.initialization_type
-        self._metric_maker = MetricMaker(temporality or self._general.temporality, None if kind is None else str(kind))
+        self._temporality = temporality or self._general.temporality
         self._spans: dict[str, Any] = {
             "sampled": sampled or ("always" if self._general.sampler == "always" else "respect"),
             "phase_names": phase_names,
@@ -156,8 +150,8 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         self._listening: socket.socket | None = None
         self._receive_resource = receive_resource
         self._passed_on: dict[tuple[str, str], Delivery] = {}
-        self._conversion: Conversion
         self._registration: Registration
+        self._made: Conversion | None = None
 
     def statistics(self) -> dict[str, DeliveryStatistics]:
         """Count what has become of everything, by signal; what was the function's own is counted by request."""
@@ -172,27 +166,6 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             service_name=self._general.service_name,
             more=self._general.resource,
         )
-        name = str(self._resource.values.get("faas.name", "function"))
-        self._conversion = Conversion(
-            tuple(self._deliveries),
-            Correlator(
-                self._environment,
-                registration,
-                parse_json=self._lines.parse_json,
-                join=self._lines.join,
-                holding=self._lines.holding,
-            ),
-            SpanMaker(name, self._identities, **self._spans),
-            self._metric_maker,
-            self._identities,
-            self._environment,
-            pipeline=self._pipeline,
-            log_limits=self._general.log_limits,
-            on_restore=self._restored,
-            on_instance=self._named,
-            on_arn=self._located,
-            **self._hooks,
-        )
         for delivery in self._deliveries.values():
             await delivery.init(registration)
         self._registration = registration
@@ -201,18 +174,19 @@ class OpenTelemetryProcessor(TelemetryProcessor):
 
     async def process(self, events: Sequence[TelemetryEvent]) -> None:
         """Take in events: to spans, log records and metrics that wait for `flush`. A cancelled call has taken them."""
-        spans, logs = self._conversion.take(events)
+        spans, logs = self._conversion().take(events)
         await self._give("traces", spans)
         await self._give("logs", logs)
 
     async def flush(self) -> None:
         """Send what waits, signals side by side, or as much as the backend takes. A cancelled call loses nothing."""
-        await self._give("logs", self._conversion.release())
+        conversion = self._conversion()
+        await self._give("logs", conversion.release())
         now = self._wall_clock()
         # A clock that was set back counts as if the time were over.
         if not 0 <= now - self._collected < self._interval:
             self._collected = now
-            await self._give("metrics", self._conversion.collect())
+            await self._give("metrics", conversion.collect())
         await side_by_side([delivery.flush for delivery in self._all()])
 
     async def background(self) -> None:
@@ -227,7 +201,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
     def record_invocation(self, event: InvokeEvent) -> None:
         """Note by which ARN the function was invoked."""
         if event.invoked_function_arn:
-            self._conversion.invoked(event.request_id, event.invoked_function_arn)
+            self._conversion().invoked(event.request_id, event.invoked_function_arn)
 
     def record_overhead(self, seconds: float) -> None:
         """Count an invocation that was held for so long beyond its function's end."""
@@ -243,15 +217,53 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         """Send what is left, or store it, and say what became of everything; the signals side by side."""
         if self._listening is not None:
             self._listening.close()  # `background` may not have been called
-        if hasattr(self, "_conversion"):  # init has not failed
+        if hasattr(self, "_registration"):  # init has not failed
             await self._finish()
         await side_by_side([functools.partial(delivery.shutdown, reason, error) for delivery in self._all()])
 
     async def _finish(self) -> None:
-        spans, logs = self._conversion.finish()
+        conversion = self._conversion()
+        spans, logs = conversion.finish()
         await self._give("traces", spans)
         await self._give("logs", logs)
-        await self._give("metrics", self._conversion.collect())
+        await self._give("metrics", conversion.collect())
+
+    def _conversion(self) -> Conversion:
+        """Give what makes signals of events; what that imports can wait until after the first next."""
+        if self._made is None:
+            self._made = self._make_conversion()
+        return self._made
+
+    def _make_conversion(self) -> Conversion:
+        from lambda_extension.otel._conversion import Conversion
+        from lambda_extension.otel._identity import Identities
+        from lambda_extension.otel._metrics import MetricMaker
+        from lambda_extension.otel._phases import SpanMaker
+        from lambda_extension.records import Correlator, LineSettings
+
+        identities = Identities(self._wall_clock, sampled_alone=self._environment.is_managed_instance)
+        kind = self._environment.initialization_type
+        lines = self._lines or LineSettings()
+        return Conversion(
+            tuple(self._deliveries),
+            Correlator(
+                self._environment,
+                self._registration,
+                parse_json=lines.parse_json,
+                join=lines.join,
+                holding=lines.holding,
+            ),
+            SpanMaker(str(self._resource.values.get("faas.name", "function")), identities, **self._spans),
+            MetricMaker(self._temporality, None if kind is None else str(kind)),
+            identities,
+            self._environment,
+            pipeline=self._pipeline,
+            log_limits=self._general.log_limits,
+            on_restore=self._restored,
+            on_instance=self._named,
+            on_arn=self._located,
+            **self._hooks,
+        )
 
     def _all(self) -> list[Delivery]:
         return [*self._deliveries.values(), *self._passed_on.values()]
@@ -331,6 +343,16 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         await tasks.start(serving, name="lambda_extension.otel receiver")
 
 
+def _pipeline(transforms: Iterable[Transform | Sample]) -> Pipeline | None:
+    """Give what log records go through, and see at once that it can be; most often there is nothing to import."""
+    transforms = tuple(transforms)
+    if not transforms:
+        return None
+    from lambda_extension.records import Pipeline
+
+    return Pipeline(transforms)
+
+
 def _check_signals(signals: Collection[Signal], exporters: Mapping[Signal, object]) -> None:
     for signal in signals:
         if signal not in exporters:
@@ -367,6 +389,8 @@ def _gzip(settings: SignalSettings) -> Literal["gzip"] | None:
 def _sink(settings: SignalSettings, encoder: Encoder) -> Sink:
     """Make the sink that a signal's settings ask for."""
     if settings.exporter == "console":
+        from lambda_extension.otel._console import ConsoleSink  # for a look
+
         return ConsoleSink()
     return HTTPSink(
         settings.url,
@@ -375,14 +399,3 @@ def _sink(settings: SignalSettings, encoder: Encoder) -> Sink:
         encoder=encoder,
         read_answer=read_answer,
     )
-
-
-@final
-class ConsoleSink:
-    """Prints each request on standard output, as one line: for a look at what would be sent."""
-
-    async def send(self, payload: Payload) -> None:
-        """Print a payload."""
-        body = gzip.decompress(payload.body) if payload.content_encoding == "gzip" else payload.body
-        sys.stdout.write(body.decode("utf-8", "backslashreplace") + "\n")
-        sys.stdout.flush()

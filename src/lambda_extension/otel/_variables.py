@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -13,8 +13,10 @@ import msgspec
 from lambda_extension._budget import EXPORT_LIMIT
 from lambda_extension._environment import names_alone
 from lambda_extension.otel._encoders import Protocol, Signal
-from lambda_extension.otel._metrics import Temporality
 from lambda_extension.otel._values import Limits
+
+if TYPE_CHECKING:
+    from lambda_extension.otel._metrics import Temporality
 
 logger = logging.getLogger("lambda_extension.otel")
 
