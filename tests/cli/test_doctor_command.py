@@ -36,8 +36,16 @@ def test_doctor_finds_nothing_wrong_with_the_examples() -> None:
         ("two words", "#!/bin/sh\n", 0o755, "name", "fail", "other characters"),
         ("x", "#!/bin/sh\n", 0o644, "executable", "fail", "chmod 755 x"),
         ("x", "#!/bin/sh\n", 0o700, "executable", "fail", "another user"),
-        ("x", "", 0o755, "shebang", "fail", "the file has none"),
-        ("x", "exit\n", 0o755, "shebang", "fail", "the file has none"),
+        ("x", "", 0o755, "shebang", "fail", "the file is empty"),
+        (
+            "x",
+            "exit\n",
+            0o755,
+            "shebang",
+            "fail",
+            "the file has none: the first two bytes must be #!, as in #!/usr/bin/env py",
+        ),
+        ("x.js", "next()\n", 0o755, "shebang", "fail", "as in #!/usr/bin/env node"),
         ("x", "\ufeff#!/bin/sh\n", 0o755, "shebang", "fail", "a byte order mark"),
         ("x", "#!/bin/sh\r\n", 0o755, "shebang", "fail", "CR LF"),
         ("x", "#!/bin/" + "x" * 600, 0o755, "shebang", "fail", "longer than Linux reads"),
@@ -129,6 +137,28 @@ def test_doctor_says_that_a_script_printed_nothing(tmp_path: Path) -> None:
     verdict, reason = found["registers and asks for next in time"]
     assert verdict == "fail"
     assert "It printed nothing: let it say what it does" in reason
+
+
+@pytest.mark.parametrize(
+    ("script", "begins", "ends"),
+    [
+        ("next()\n", "It cannot be started: ", "such as #!/usr/bin/env python3."),
+        ("#!/bin/sh\necho gone; exit 3\n", "It exited with code 3 before it registered. ", "Its last line was: gone"),
+        (
+            f"#!{sys.executable}\nraise SystemExit('two words')\n",
+            "It exited with code 1 ",
+            "Its last line was: two words",
+        ),
+    ],
+)
+def test_doctor_says_once_why_an_extension_never_registered(
+    tmp_path: Path, script: str, begins: str, ends: str
+) -> None:
+    """And nothing of how it exited, or what it printed, where it never ran."""
+    _, reason = checks(write(tmp_path / "x", script))["registers and asks for next in time"]
+    assert reason.startswith(begins), reason
+    assert reason.endswith(ends), reason
+    assert reason.count("exited") == begins.count("exited"), reason
 
 
 def test_strict_lets_warnings_fail(tmp_path: Path) -> None:

@@ -79,11 +79,14 @@ def _starts(name: str, life: Life, run: Observation) -> Check:
         return Check(check, "warn" if life.init_ms > _SLOW_INIT_MS else "pass", reason, name)
     findings = [finding for finding in run.findings if finding.who == name]
     why = " ".join(f"{finding.message} {finding.fix}" for finding in findings) or "Init failed."
+    if life.exit_code is None:  # it was never started
+        return Check(check, "fail", why, name)
+    ended = "" if life.killed or f"code {life.exit_code} " in why else f" It exited with {life.exit_code}."
     said = [line for line in life.said if not _RULING.fullmatch(line)][-1:]
     last = f"Its last line was: {said[0]}" if said else "It printed nothing: let it say what it does (sh -x, a print)."
     todo = hint(last, variables="doctor --env {name}=VALUE gives it one here, as the function's configuration does")
     more = f". {todo}" if todo else ""
-    return Check(check, "fail", f"{why} It exited with {life.exit_code}. {last}{more}", name)
+    return Check(check, "fail", f"{why}{ended} {last}{more}", name)
 
 
 def _registers(name: str, life: Life) -> Check:

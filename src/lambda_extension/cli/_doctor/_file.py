@@ -14,6 +14,8 @@ from lambda_extension.cli._doctor._check import Check, Verdict
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _PYTHON: Final = re.compile(r"python(\d\.\d+)$")
+# What runs a file of this kind, where it does not say so itself.
+_PROGRAMS: Final = {".js": "node", ".mjs": "node", ".cjs": "node", ".sh": "bash", ".rb": "ruby"}
 # Linux reads that much of the first line.
 _HEAD: Final = 255
 
@@ -64,8 +66,11 @@ def _start(path: Path) -> Check:
     problem = None
     if line.startswith(b"\xef\xbb\xbf#!"):
         problem = "a byte order mark stands before it: the first two bytes must be #!; save the file without one"
+    elif not head:
+        problem = "the file is empty: build or copy it again"
     elif not line.startswith(b"#!"):
-        problem = "the file has none: the first two bytes must be #!, as in #!/usr/bin/env python3"
+        program = _PROGRAMS.get(path.suffix, "python3")
+        problem = f"the file has none: the first two bytes must be #!, as in #!/usr/bin/env {program}"
     elif line.endswith(b"\r"):
         problem = "its line ends with CR LF, so that the interpreter is not found: save the file with LF"
     elif not newline and len(head) > _HEAD:

@@ -45,6 +45,8 @@ class Life:
         imports: Lines of `-X importtime`.
         early: Lines that it wrote before it was shut down.
         late: Lines that it wrote afterwards.
+        exit_code: None while it has not ended, and where it could not be started.
+        killed: Whether the platform has killed it.
         twice: Whether its name was registered again, by whomever.
     """
 
@@ -54,6 +56,7 @@ class Life:
     early: list[str] = attrs.field(factory=list)
     late: list[str] = attrs.field(factory=list)
     exit_code: int | None = None
+    killed: bool = False
     twice: bool = False
     _started: float = 0.0
     _ending: bool = False
@@ -71,7 +74,7 @@ class Life:
             case ("process", "start"):
                 self._started = entry.time
             case ("process", "exit"):
-                self.exit_code = entry.detail["code"]
+                self.exit_code, self.killed = entry.detail["code"], entry.detail["killed"]
             case ("state", "Registered"):
                 self.events = list(entry.detail["events"])
             case ("call", what) if what.endswith("/register") and self.events is not None:
