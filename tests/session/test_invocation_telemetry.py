@@ -106,6 +106,23 @@ async def test_an_odd_end_without_a_request_id_ends_nothing() -> None:
                     platform.shut_down()
 
 
+async def test_a_batch_whose_events_take_time_ends_at_the_deadline_and_its_rest_waits() -> None:
+    async with FakeLambda() as platform:
+        platform.invoke("r1", 1)
+        with anyio.fail_after(5):
+            async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
+                async for invocation in extension:
+                    await platform.post([log("a"), log("b"), runtime_done("r1")])
+                    taken = 0
+                    async for _ in invocation.telemetry():
+                        taken += 1
+                        await anyio.sleep_until(invocation.deadline)
+                    assert taken == 1
+                    assert invocation.outcome is InvocationOutcome.DEADLINE
+                    platform.shut_down()
+                assert len([event async for event in extension.telemetry]) == 2
+
+
 async def test_a_loop_that_was_left_goes_on_and_the_outcome_cannot_be_set() -> None:
     async with FakeLambda() as platform:
         platform.invoke("r1", 3600)
