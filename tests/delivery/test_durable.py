@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from sinks_for_tests import REGISTRATION, ScriptedSink, assert_adds_up, logs, nu
 from fake_lambda import FakeLambda, log
 from lambda_extension import ShutdownReason, TelemetryProcessor, run_telemetry
 from lambda_extension.delivery import Batching, Delivery, Spill
+from lambda_extension.delivery._batches import Buffer
+from lambda_extension.delivery._spill import SpillStore
 from lambda_extension.records import without
 from lambda_extension.telemetry import decode
 from waiting import eventually
@@ -47,6 +50,64 @@ async def test_what_is_taken_in_is_on_disk_at_once_and_gone_when_it_is_delivered
     await delivery.flush()
     assert [numbers_of(payload) for payload in sink.payloads] == [[0], [1], [2]]
     assert not segment.exists()
+
+
+def counting(monkeypatch: pytest.MonkeyPatch, kind: type, name: str) -> list[None]:
+    """Have a method counted: the list that is given has an item for each call."""
+    calls: list[None] = []
+    method = getattr(kind, name)
+
+    def counted(*args: Any, **settings: Any) -> Any:
+        calls.append(None)
+        return method(*args, **settings)
+
+    monkeypatch.setattr(kind, name, counted)
+    return calls
+
+
+async def test_a_disk_that_refuses_is_tried_once_for_each_batch_that_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not for each that it has refused before: it would hold up the platform for ever longer."""
+    delivery = Delivery(ScriptedSink(), spill=Spill(directory=tmp_path / "spill", durable=True))
+    await delivery.init(REGISTRATION)
+    shutil.rmtree(tmp_path / "spill")
+    tries = counting(monkeypatch, SpillStore, "append")
+    for number in range(20):
+        await delivery.process(logs(number))
+    assert len(tries) == 20
+    assert delivery.statistics().buffered == 20
+    (tmp_path / "spill").mkdir()  # another one: it is no longer the store's
+    await delivery.store_what_is_left()
+    assert len(tries) == 40
+
+
+async def test_to_make_room_on_disk_the_batches_are_gone_through_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not for each record that is deleted: there may be thousands in a segment."""
+    spill = Spill(directory=tmp_path, durable=True, segment_bytes=4_000, max_bytes=8_000)
+    delivery = Delivery(ScriptedSink(), spill=spill, max_buffered_bytes=1_000)
+    await delivery.init(REGISTRATION)
+    rounds = counting(monkeypatch, Buffer, "__iter__")
+    for number in range(200):
+        await delivery.process(logs(number))
+    figures = delivery.statistics()
+    assert_adds_up(delivery)
+    assert figures.dropped_by_reason.keys() == {"spill_full"}
+    assert 0 < len(rounds) <= figures.dropped / 10
+
+
+def test_room_in_memory_is_made_without_a_look_at_what_is_on_disk() -> None:
+    class OnDisk:
+        sequence = 1  # whoever asks it for anything else fails
+
+    buffer = Buffer(Batching())
+    buffer.recover([OnDisk()] * 3)  # type: ignore[list-item]
+    buffer.add(b"{}", 0)
+    oldest = buffer.oldest(in_memory=True)
+    assert oldest is not None
+    assert oldest.pieces == [b"{}"]
 
 
 async def test_a_kill_costs_a_report_only_what_had_been_told_before_it(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ class Backlog:
         """Write to disk what is in memory alone; it stays in memory too, until it is delivered or room is needed.
 
         Args:
-            latest: Only what has come since the last call.
+            latest: Only what has come since the last call, or since one at which the disk refused.
             on_the_spot: Without a thread, however much it is: on a busy machine, to hand over to one and back takes
                 many times as long as to write.
         """
@@ -188,7 +188,9 @@ class Backlog:
         self._buffer.seal()
         async with self._storing:
             for batch in self._buffer.in_memory_alone(latest=latest):
-                await self._write(batch, on_the_spot=on_the_spot)
+                # A disk that refuses one now refuses the others too, and there may be thousands.
+                if await self._write(batch, on_the_spot=on_the_spot) == "spill_failed" and latest:
+                    break
 
     def leave_to_disk(self) -> None:
         """Let go of the memory of what is on disk: that is where a later process finds it."""
@@ -222,8 +224,8 @@ class Backlog:
         assert batch.pieces is not None
         append = functools.partial(self._store.append, sequence=batch.sequence, content_type=self._content_type)
         outcome = await self._on_disk(append, batch.id, batch.pieces, size=0 if on_the_spot else batch.size)
-        for record in outcome.deleted:
-            self._deleted(record)
+        if outcome.deleted:
+            self._deleted(outcome.deleted)
         if outcome.record is not None:
             batch.record = outcome.record
             batch.record.leased = batch.leased
@@ -234,13 +236,20 @@ class Backlog:
         self._complaints.say("write", "the spill store cannot be written to: %s", outcome.failure)
         return "spill_failed"
 
-    def _deleted(self, record: Record) -> None:
-        """Note that the store has deleted a record, to make room for another."""
-        batch = next((batch for batch in self._buffer if batch.record is record), None)
-        if batch is not None:  # pragma: no branch - whatever is stored is in the buffer
-            batch.record = None
-            if batch.pieces is None:
-                self._drop_now("spill_full", batch)
+    def _deleted(self, records: Iterable[Record]) -> None:
+        """Note that the store has deleted records, thousands at once, to make room for another."""
+        gone = set(records)
+        lost = {}
+        for batch in self._buffer:
+            if batch.record in gone:
+                batch.record = None
+                if batch.pieces is None:
+                    lost[batch] = batch.items
+        self._buffer.discard(lost)
+        items = sum(lost.values())
+        if items:
+            self._accounts.spilled -= items
+            self._accounts.drop("spill_full", items)
 
     def _evict(self, batch: Batch) -> None:
         self._buffer.evict(batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -113,6 +113,8 @@ class Buffer:
         self.sequence = 0
         self._batching = batching
         self._batches: list[Batch] = []
+        # Those of them that are in memory: in an outage of hours, a hundred thousand may stand before them on disk.
+        self._in_memory: dict[Batch, None] = {}
         self._open: Batch | None = None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -128,6 +130,7 @@ class Buffer:
             self.sequence += 1
             batch = self._open = Batch(sequence=self.sequence, born=now)
             self._batches.append(batch)
+            self._in_memory[batch] = None
         batch.append(piece)
         self.items += 1
         self.size += len(piece) + _SEPARATOR
@@ -159,8 +162,8 @@ class Buffer:
         Args:
             in_memory: Pass over those that are on disk alone.
         """
-        for batch in self._batches:
-            if not batch.leased and not (in_memory and batch.pieces is None):
+        for batch in self._in_memory if in_memory else self._batches:
+            if not batch.leased:
                 if batch is self._open:
                     self._open = None
                 return batch
@@ -184,17 +187,25 @@ class Buffer:
         """Take the events of a batch that is on disk out of memory."""
         self.items -= batch.items
         self.size -= batch.size - _FRAME
+        del self._in_memory[batch]
         batch.pieces = batch.payload = None
 
     def remove(self, batch: Batch) -> None:
         """Take a batch out for good."""
         self.replace(batch, ())
 
+    def discard(self, gone: Container[Batch]) -> None:
+        """Take any number of batches out for good that are on disk alone."""
+        self._batches = [batch for batch in self._batches if batch not in gone]
+
     def replace(self, batch: Batch, parts: Iterable[Batch]) -> None:
         """Put some batches in the place of one."""
         place = self._batches.index(batch)
         found = list(parts)
         self._batches[place : place + 1] = found
+        self._in_memory.pop(batch, None)
+        if found:
+            self._in_memory = {each: None for each in self._batches if each.pieces is not None}
         sign = [(batch, -1), *((part, 1) for part in found)]
         for each, factor in sign:
             if each.pieces is not None:
