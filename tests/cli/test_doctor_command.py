@@ -21,7 +21,9 @@ def checks(path: str) -> dict[str, tuple[str, str]]:
     return {check["name"]: (check["verdict"], check["reason"]) for check in found["checks"]}
 
 
-def test_doctor_finds_nothing_wrong_with_the_examples() -> None:
+def test_doctor_finds_nothing_wrong_with_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("_SLOW_INIT_MS", "_SLOW_IMPORTS_MS"):  # a busy machine is slow, and no example is to blame for that
+        monkeypatch.setattr(f"lambda_extension.cli._doctor._behaviour.{limit}", 60_000)
     result = lambda_extension("doctor", STREAM)
     assert result.exit_code == 0, result.output
     assert "fail" not in result.stdout
@@ -206,6 +208,37 @@ def elf(machine: int) -> bytes:
 HERE = 62 if platform.machine() == "x86_64" else 183
 OTHER = 183 + 62 - HERE
 THIS = f"{sys.version_info.major}{sys.version_info.minor}"
+
+
+@pytest.mark.parametrize("name", ["mine/a.so", "mine/python/bin/python3.13", "extensions/native"])
+def test_a_good_layer_for_another_processor_is_looked_at_and_not_run(tmp_path: Path, name: str) -> None:
+    made = layer(tmp_path / "layer", {name: elf(OTHER)})
+    found = checks(made)
+    assert found["architecture of compiled modules"][0] == "warn"
+    assert found["registers and asks for next in time"][0] == "skip"
+    assert "on such a machine, it can be run" in found["registers and asks for next in time"][1]
+    assert {verdict for verdict, _ in found.values()} == {"pass", "warn", "skip"}
+
+
+INTERPRETER = "mine/python/bin/python3.13"
+
+
+@pytest.mark.parametrize(
+    ("mode", "verdict", "words"),
+    [
+        (0o755, "pass", "of the layer itself"),
+        (0o644, "fail", "is in the layer, and cannot be executed"),
+        (None, "fail", "is not in the layer"),
+    ],
+)
+def test_doctor_looks_for_an_interpreter_of_the_layer_s_own(
+    tmp_path: Path, mode: int | None, verdict: str, words: str
+) -> None:
+    root = Path(layer(tmp_path / "layer", {"extensions/x": f"#!/opt/{INTERPRETER} -I\n"}))
+    if mode is not None:
+        write(root / INTERPRETER, elf(OTHER), mode=mode)  # so that it is not run
+    found = checks(str(root))["shebang"]
+    assert (found[0], words in found[1]) == (verdict, True), found
 
 
 @pytest.mark.parametrize(

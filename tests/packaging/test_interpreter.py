@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -19,7 +21,8 @@ from lambda_extension.packaging._sizes import MOST_UNZIPPED, MOST_ZIPPED, too_he
 from lambda_extension.packaging._target import Target, find_python
 
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
-TARGET = Target(HERE, "x86_64")
+ARCH: Literal["x86_64", "arm64"] = "arm64" if platform.machine() == "aarch64" else "x86_64"
+TARGET = Target(HERE, ARCH)
 
 
 @pytest.fixture
@@ -49,7 +52,8 @@ def test_an_interpreter_brings_what_the_extension_imports_and_runs(home: Path, t
 def test_an_interpreter_comes_out_of_an_archive_too(home: Path, tmp_path: Path) -> None:
     prefix = tmp_path / "python"
     (prefix / "bin").mkdir(parents=True)
-    (prefix / "bin" / f"python{HERE}").write_text("")
+    program = b"\x7fELF" + bytes(14) + (183 if ARCH == "arm64" else 62).to_bytes(2, "little")
+    (prefix / "bin" / f"python{HERE}").write_bytes(program)
     library = prefix / "lib" / f"python{HERE}"
     (library / "lib-dynload").mkdir(parents=True)
     for name in ("os.py", "json.py", "smtplib.py", f"lib-dynload/_json.cpython-{HERE.replace('.', '')}-x.so"):
@@ -75,8 +79,16 @@ def test_no_interpreter_where_one_is_expected_is_refused(tmp_path: Path) -> None
     with pytest.raises(PackagingError, match=f"has no bin/python{HERE}"):
         prefix_of(tmp_path / "empty", TARGET, tmp_path / "scratch")
     (tmp_path / "broken.tar.gz").write_text("no archive")
-    with pytest.raises(PackagingError, match="cannot be unpacked"):
+    with pytest.raises(PackagingError, match=r"cannot be unpacked(?s:.*)take what ends in install_only\.tar\.gz"):
         prefix_of(tmp_path / "broken.tar.gz", TARGET, tmp_path / "scratch")
+
+
+def test_an_interpreter_for_another_processor_is_refused(tmp_path: Path) -> None:
+    other = Target(HERE, "x86_64" if ARCH == "arm64" else "arm64")
+    with pytest.raises(
+        PackagingError, match=rf"is not for Linux on {other.arch}: take one for {other.machine}-linux-gnu"
+    ):
+        prefix_of(Path(sys.base_prefix), other, tmp_path)
 
 
 def test_what_is_not_valid_in_the_targets_python_is_named(home: Path) -> None:

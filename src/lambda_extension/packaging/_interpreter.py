@@ -20,6 +20,8 @@ _ALWAYS: Final = frozenset(
 _NEVER: Final = frozenset(
     {"doctest", "ensurepip", "idlelib", "lib2to3", "pdb", "pydoc", "pydoc_data", "test", "tkinter", "turtle", "venv"}
 )
+# As the head of a program names processors.
+_ELF_MACHINES: Final = {"x86_64": 62, "arm64": 183}
 
 
 def prefix_of(source: Path, target: Target, scratch: Path) -> Path:
@@ -31,9 +33,15 @@ def prefix_of(source: Path, target: Target, scratch: Path) -> Path:
         scratch: A folder for what is needed only meanwhile.
 
     Raises:
-        PackagingError: There is no such interpreter in it.
+        PackagingError: There is no such interpreter in it, or it is for another system or processor.
     """
-    return _prefix(_unpacked(source, scratch), target)
+    prefix = _prefix(_unpacked(source, scratch), target)
+    with (prefix / "bin" / f"python{target.python}").open("rb") as file:
+        head = file.read(20)
+    if head[:4] != b"\x7fELF" or int.from_bytes(head[18:], "little") != _ELF_MACHINES[target.arch]:
+        msg = f"the interpreter of {source} is not for Linux on {target.arch}: take one for {target.machine}-linux-gnu"
+        raise PackagingError(msg)
+    return prefix
 
 
 def bundle(prefix: Path, home: Path, target: Target) -> Path:
@@ -76,7 +84,7 @@ def _unpacked(source: Path, scratch: Path) -> Path:
         with tarfile.open(source) as archive:
             archive.extractall(folder, filter="tar")  # which lets nothing out of the folder
     except (tarfile.TarError, OSError) as error:
-        msg = f"{source} cannot be unpacked: {error}"
+        msg = f"{source} cannot be unpacked: {error}\nOf python-build-standalone, take what ends in install_only.tar.gz"
         raise PackagingError(msg) from error
     return folder
 

@@ -42,7 +42,7 @@ def machine_of(head: bytes) -> str | None:
 
 
 def compiled_in(root: Path) -> Compiled:
-    """Look at every compiled module below a folder."""
+    """Look at every compiled module of a layer, at its interpreters, and at what Lambda starts."""
     machines: dict[str, list[Path]] = defaultdict(list)
     pythons: dict[str, list[Path]] = defaultdict(list)
     musl: list[Path] = []
@@ -63,5 +63,8 @@ def compiled_in(root: Path) -> Compiled:
 
 def _modules(root: Path) -> Iterator[Path]:
     for path in sorted(root.rglob("*")):
-        if (path.suffix in _SUFFIXES or ".so." in path.name) and path.is_file() and not path.is_symlink():
+        interpreter = path.parent.name == "bin" and path.name.startswith("python")
+        started = path.parent == root / "extensions"
+        compiled = started or interpreter or path.suffix in _SUFFIXES or ".so." in path.name
+        if compiled and path.is_file() and not path.is_symlink():
             yield path

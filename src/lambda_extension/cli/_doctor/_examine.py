@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from lambda_extension.cli._doctor._behaviour import check_calm, check_rough, check_rules
+from lambda_extension.cli._doctor._binaries import compiled_in
 from lambda_extension.cli._doctor._check import Check
 from lambda_extension.cli._doctor._file import can_start, check_file
-from lambda_extension.cli._doctor._layer import check_layer
+from lambda_extension.cli._doctor._layer import check_layer, foreign_machine
 from lambda_extension.cli._doctor._observe import bare_python, observe
 from lambda_extension.cli._layers import extension_files, lacks_interpreter, laid_out, specs_of, stand_in
 from lambda_extension.cli._setup import command_of, search_path
 from lambda_extension.simulator import ExtensionSpec
 
 Report = Callable[[Check], object]
+_STARTS: Final = "registers and asks for next in time"
 
 
 def is_layer(path: Path) -> bool:
@@ -48,18 +51,23 @@ async def examine(path: Path, variables: Mapping[str, str], report: Report) -> N
 
 async def _examine_layer(layer: Path, variables: Mapping[str, str], report: Report) -> None:
     with laid_out([layer]) as root, bare_python() as path:
-        for check in check_layer(layer, root):
+        compiled = compiled_in(root)
+        for check in check_layer(layer, root, compiled):
             report(check)
         files = extension_files(root)
         for file in files:
-            for check in check_file(file):
+            for check in check_file(file, root):
                 report(check)
         if not files or not all(map(can_start, files)):
+            return
+        if (machine := foreign_machine(compiled)) is not None:
+            for file in files:
+                report(Check(_STARTS, "skip", f"it is for {machine}: on such a machine, it can be run", file.name))
             return
         lacking = [file for file in files if lacks_interpreter(file) and stand_in(file, path) is None]
         for file in lacking:
             reason = "the interpreter that its first line names is not here, nor in PATH: with that, it can be run"
-            report(Check("registers and asks for next in time", "skip", reason, file.name))
+            report(Check(_STARTS, "skip", reason, file.name))
         if not lacking:
             await _observe(specs_of(root, path), {"PATH": path, **variables}, root, report)
 

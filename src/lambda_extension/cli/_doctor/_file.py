@@ -20,14 +20,14 @@ _PROGRAMS: Final = {".js": "node", ".mjs": "node", ".cjs": "node", ".sh": "bash"
 _HEAD: Final = 255
 
 
-def check_file(path: Path) -> Iterator[Check]:
-    """Check name, permissions and first line."""
+def check_file(path: Path, root: Path | None = None) -> Iterator[Check]:
+    """Check name, permissions and first line; `root` is the layer that the file lies in."""
     yield _name(path)
     if path.is_symlink() and not path.exists():
         yield Check("executable", "fail", f"it is a link to {path.readlink()}, which is not there", path.name)
         return
     yield _executable(path)
-    yield _start(path)
+    yield _start(path, root)
 
 
 def can_start(path: Path) -> bool:
@@ -53,7 +53,7 @@ def _executable(path: Path) -> Check:
     return Check("executable", "fail", reason, path.name)
 
 
-def _start(path: Path) -> Check:
+def _start(path: Path, root: Path | None) -> Check:
     """Check the first bytes: a native binary, or a line that names an interpreter."""
     with path.open("rb") as file:
         head = file.read(_HEAD + 1)
@@ -77,11 +77,11 @@ def _start(path: Path) -> Check:
         problem = "its line is longer than Linux reads"
     if problem is not None:
         return Check("shebang", "fail", problem, path.name)
-    verdict, reason = _interpreter(line[2:].decode(errors="replace").split())
+    verdict, reason = _interpreter(line[2:].decode(errors="replace").split(), root)
     return Check("shebang", verdict, reason, path.name)
 
 
-def _interpreter(words: list[str]) -> tuple[Verdict, str]:
+def _interpreter(words: list[str], root: Path | None) -> tuple[Verdict, str]:
     if not words:
         return "fail", "it names no interpreter: #!/usr/bin/env python3 does"
     program = words[0]
@@ -93,6 +93,13 @@ def _interpreter(words: list[str]) -> tuple[Verdict, str]:
         return "pass", f"{wanted[0]}, here {found}; the function's image needs it too"
     if program.startswith("/var/lang/"):
         return "pass", f"{program}, of Lambda's image"
+    if root is not None and program.startswith("/opt/"):
+        own = root / program.removeprefix("/opt/")
+        if not own.is_file():
+            return "fail", f"{program} is not in the layer, and is there only if another one has it: put it in"
+        if not own.stat().st_mode & stat.S_IXUSR:
+            return "fail", f"{program} is in the layer, and cannot be executed: it needs mode 755"
+        return "pass", f"{program}, of the layer itself"
     if not Path(program).exists():
         return "fail", f"{program} does not exist here, and is no part of Lambda's images"
     if program.startswith(("/usr/", "/bin/", "/opt/")):

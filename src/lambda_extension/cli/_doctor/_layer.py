@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from lambda_extension.cli._doctor._binaries import Compiled, compiled_in
+from lambda_extension.cli._doctor._binaries import Compiled
 from lambda_extension.cli._doctor._check import Check
 from lambda_extension.cli._doctor._file import named_python
 from lambda_extension.cli._layers import extension_files
@@ -26,18 +26,27 @@ _NO_EXTENSION: Final = {".cfg", ".ini", ".json", ".md", ".pyc", ".rst", ".so", "
 _ALIASES: Final = {"aarch64": "arm64", "amd64": "x86_64"}
 
 
-def check_layer(layer: Path, root: Path) -> Iterator[Check]:
-    """Check a layer, a folder or zip file, that has been laid out in `root`."""
+def check_layer(layer: Path, root: Path, compiled: Compiled) -> Iterator[Check]:
+    """Check a layer, a folder or zip file, that has been laid out in `root`, with these compiled modules."""
     yield _layout(root)
     yield _strays(root)
     yield _size(layer, root)
     yield _links(root)
     if layer.is_file():
         yield _twice(layer)
-    compiled = compiled_in(root)
     yield _architecture(compiled)
     yield _python(compiled, root)
     yield _bytecode(compiled, root)
+
+
+def foreign_machine(compiled: Compiled) -> str | None:
+    """Return what compiled modules were built for, where that is not this machine; None where they run here."""
+    return None if not compiled.machines or _here() in compiled.machines else next(iter(compiled.machines))
+
+
+def _here() -> str:
+    machine = platform.machine().lower()
+    return _ALIASES.get(machine, machine)
 
 
 # -- where things lie
@@ -118,8 +127,7 @@ def _twice(layer: Path) -> Check:
 def _architecture(compiled: Compiled) -> Check:
     name = "architecture of compiled modules"
     machines = compiled.machines
-    here = platform.machine().lower()
-    here = _ALIASES.get(here, here)
+    here = _here()
     wrong = [kind for kind in ("macOS", "Windows") if kind in machines]
     if wrong:
         example = machines[wrong[0]][0]
@@ -131,8 +139,7 @@ def _architecture(compiled: Compiled) -> Check:
     if len(machines) > 1:
         reason = " and ".join(f"{paths[0]} is for {machine}" for machine, paths in sorted(machines.items()))
         return Check(name, "fail", f"{reason}: a function has one architecture; make one layer for each")
-    if machines and here not in machines:
-        other = next(iter(machines))
+    if (other := foreign_machine(compiled)) is not None:
         reason = f"{other}, and this machine is {here}: right for functions of {other}, and not to be run here"
         return Check(name, "warn", reason)
     if machines:
