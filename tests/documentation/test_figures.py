@@ -121,16 +121,6 @@ def test_the_report_of_a_fleet_and_its_arithmetic_say_what_was_counted() -> None
     assert "= 2500 MiB" in large
 
 
-def test_the_cost_calculator_counts_with_what_the_policies_cost() -> None:
-    page = DOCS / "howto" / "flush-policy.md"
-    text = page.read_text(encoding="utf-8")
-    held = float(table_of(page, "policies")["`EndOfInvocation()`"][0].split(" / ")[0])
-    (added,) = re.findall(r"^ADDED = ([\d.]+)", text, re.MULTILINE)
-    (said,) = re.findall(r"Of the (\d+) ms at the end", text)
-    assert abs(float(added) - held) < 0.05 * held
-    assert abs(float(said) - held) < 0.05 * held
-
-
 SMALL, LARGE, IDLE = "Batches of 20 events", "Batches of 4,000 events", "Start-up and idle memory"
 OURS, GO, RUST = "lambda-extension, asyncio", "Go, net/http", "Rust, lambda-extension"
 SAMPLE, FLOOR = "Python, AWS sample's shape", "Python, stdlib only"
