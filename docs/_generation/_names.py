@@ -221,14 +221,24 @@ def tidy_signature(
     """Leave an enumeration without a signature, and write aliases of types as their names."""
     if what == "class" and inspect.isclass(found) and issubclass(found, enum.Enum):
         return "", None
-    if what == "class" and attrs.has(found):
-        fields = attrs.fields_dict(found)
-        arguments = _DEFAULT.sub(lambda place: shown_default(fields[place[1]].default), arguments or "")
+    if what == "class" and arguments:
+        arguments = with_defaults(found, arguments)
     return _named(arguments), _named(returns)
+
+
+def with_defaults(found: Any, arguments: str) -> str:
+    """Return the arguments of a class of attrs with its defaults as values; of anything else, as they are."""
+    if not (inspect.isclass(found) and attrs.has(found)):
+        return arguments
+    fields = {field.alias: field.default for field in attrs.fields(found)}
+    arguments = _DEFAULT.sub(lambda place: shown_default(attrs.fields_dict(found)[place[1]].default), arguments)
+    return _MADE.sub(lambda place: place[1] + shown_default(fields[place[2]]), arguments)
 
 
 # How the constructor that attrs writes gives its defaults.
 _DEFAULT = re.compile(r"attr_dict\['(\w+)'\]\.default")
+# And those that it makes at each call.
+_MADE = re.compile(r"((\w+)(?:: (?:(?!: )[^=])+?)? ?= ?)NOTHING")
 
 
 def shown_default(default: Any) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import enum
 import importlib
 import inspect
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from _generation._names import with_defaults
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 _ROLE = re.compile(r"\{py:\w+\}`~?(?:[\w.]+\.)?(\w+)`")
+_TITLED_ROLE = re.compile(r"\{py:\w+\}`([^`<]+) <[^`>]+>`")
+_GLOSSARY = re.compile(r"```\{glossary\}\n(.*?)```\n", re.DOTALL)
+_IMAGE = re.compile(r"(!\[[^\]]*\]\()([\w-]+\.(?:png|svg)\))")
 _AUTODOC = re.compile(r"```\{eval-rst\}\n\.\. auto\w+:: ([\w.]+)\n(?:   :.*\n)*```\n")
 _INCLUDED = re.compile(r"```\{literalinclude\} (\S+)\n(?:.*\n)*?```\n")
 _PAGE = re.compile(r"```\{include\} (\S+)\n```\n")
@@ -21,18 +27,21 @@ _PRIVATE = re.compile(r"(?:[a-z_]\w*\.)+(?=[A-Z])")
 _EMPTY_LINK = re.compile(r"\[\]\(([^)]*?)\.md\)")
 
 
-def plain(page: str, folder: Path) -> str:
+def plain(page: str, folder: Path, *, images: str = "") -> str:
     """Return a page's Markdown without what only Sphinx understands.
 
     Args:
         page: The page, as generated.
         folder: Where it lies.
+        images: Where the site has its images, from the page.
     """
+    page = _IMAGE.sub(rf"\1{images}\2", page)
     page = _AUTODOC.sub(lambda found: _described(found[1]), page)
     page = _INCLUDED.sub(lambda found: f"```python\n{(folder / found[1]).read_text(encoding='utf-8')}```\n", page)
     page = _PAGE.sub(lambda found: (folder / found[1]).read_text(encoding="utf-8"), page)
     page = _OTHER.sub("", page)
-    page = _ROLE.sub(r"`\1`", _COMMENT.sub("", page))
+    page = _GLOSSARY.sub(r"\1", page)
+    page = _ROLE.sub(r"`\1`", _TITLED_ROLE.sub(r"`\1`", _COMMENT.sub("", page)))
     return re.sub(r"\n{3,}", "\n\n", _EMPTY_LINK.sub(r"[\1](\1.md)", page))
 
 
@@ -53,11 +62,33 @@ def _described(target: str) -> str:
 def _signed(name: str, found: Any) -> str:
     if isinstance(found, property):
         return f"**`{name}`** (property)"
+    if inspect.isclass(found) and issubclass(found, enum.Enum):
+        return f"**`{name}`**: " + ", ".join(f"`{member.name}`" for member in found)
     try:
-        signature = str(inspect.signature(found))
+        signature = str(_as_written(inspect.signature(found)))
     except (TypeError, ValueError):
         signature = ""
-    return f"**`{name}{_PRIVATE.sub('', signature)}`**"
+    return f"**`{name}{_PRIVATE.sub('', with_defaults(found, signature))}`**"
+
+
+class _Written:
+    """What is shown as it is written, without the quotes of text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _as_written(signature: inspect.Signature) -> inspect.Signature:
+    """Return a signature whose annotations are shown as they are in the source, though they are kept as text."""
+
+    def written(annotation: Any) -> Any:
+        return _Written(annotation) if isinstance(annotation, str) else annotation
+
+    parameters = [each.replace(annotation=written(each.annotation)) for each in signature.parameters.values()]
+    return signature.replace(parameters=parameters, return_annotation=written(signature.return_annotation))
 
 
 def _write(app: Sphinx, failure: Exception | None) -> None:
@@ -69,7 +100,8 @@ def _write(app: Sphinx, failure: Exception | None) -> None:
     out, sources, lines = Path(app.outdir), Path(app.srcdir), []
     for docname in sorted(app.env.found_docs, key=lambda name: (name != "index", name)):
         source = sources / f"{docname}.md"
-        page = plain(generate(source.read_text(encoding="utf-8")), source.parent)
+        images = "../" * docname.count("/") + "_images/"
+        page = plain(generate(source.read_text(encoding="utf-8")), source.parent, images=images)
         (out / f"{docname}.md").write_text(page, encoding="utf-8")
         title = app.env.titles[docname].astext()
         folder = docname.partition("/")[0] if "/" in docname else ""

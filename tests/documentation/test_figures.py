@@ -19,7 +19,7 @@ BENCHMARKS = DOCS / "benchmarks.md"
 # The pages whose figures a command renews, with the names of their places, and the command.
 RENEWED = {
     "README.md": ({"figures"}, "benchmarks.readme"),
-    "docs/benchmarks.md": ({"figures", "dependencies", "server", "batch"}, "benchmarks"),
+    "docs/benchmarks.md": ({"figures", "packaged", "dependencies", "server", "batch"}, "benchmarks"),
     "docs/explanation/guarantees.md": ({"hostile", "kills", "soak"}, "benchmarks.guarantees"),
     "docs/explanation/scale.md": ({"fleet", "arithmetic"}, "benchmarks.fleet"),
     "docs/howto/cold-start.md": ({"before register"}, "benchmarks.before_register"),

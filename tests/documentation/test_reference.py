@@ -247,8 +247,19 @@ def test_each_page_is_there_as_plain_markdown_and_in_the_list_of_them(site: Path
     for page in listed:
         text = (site / page).read_text()
         assert text.startswith("#"), page
-        assert "{eval-rst}" not in text, page
         assert "<!--" not in text, page
+        prose = re.sub(r"^```\w.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+        assert re.findall(r"\{[a-z:-]+\}`|`\{[a-z-]+\}|\[\]\(", prose) == [], page
+
+
+def test_links_of_the_plain_pages_lead_somewhere(site: Path) -> None:
+    broken = []
+    for page in OF_THE_SITE:
+        there = site / page.relative_to(ROOT / "docs")
+        for link in re.findall(r"\]\(([^)\s#]+)", there.read_text()):
+            if not re.match(r"[a-z]+:", link) and not (there.parent / link).exists():
+                broken.append(f"{page.name}: {link}")
+    assert broken == []
 
 
 def test_the_plain_reference_says_what_a_name_is(site: Path) -> None:
@@ -256,8 +267,11 @@ def test_the_plain_reference_says_what_a_name_is(site: Path) -> None:
     assert "**`open_telemetry(" in text
     assert lambda_extension.open_telemetry.__doc__ is not None
     assert lambda_extension.open_telemetry.__doc__.strip().splitlines()[0] in text
+    assert "required: bool = False" in text
+    assert "max_items: int = 10000," in (site / "reference" / "delivery.md").read_text()
 
 
 def test_defaults_are_shown_as_values(site: Path) -> None:
-    assert "attr_dict" not in every_page(site)
+    plain = "".join(page.read_text() for page in (site / "reference").glob("*.md"))
+    assert not [each for each in ("attr_dict", "NOTHING") if each in plain + every_page(site)]
     assert "max_buffered_batches" in text_of(site / "reference" / "settings.html")
