@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import socket
 import threading
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import anyio
 import anyio.from_thread
 import anyio.lowlevel
+from sniffio import current_async_library_cvar
 
 T = TypeVar("T")
 
@@ -20,16 +22,19 @@ async def in_daemon_thread(function: Callable[..., T], *args: Any) -> T:
     """Call a function in a thread of its own, and wait for it; a cancelled call leaves the thread to itself.
 
     For what may take longer than a shutdown has time: the interpreter ends without daemon threads, whereas it joins
-    anyio's worker threads on asyncio. What the function raises is raised here.
+    anyio's worker threads on asyncio. The function sees the context variables of the caller. What it raises is raised
+    here.
     """
     outcome: list[T] = []
     failure: list[BaseException] = []
     done = anyio.Event()
     token = anyio.lowlevel.current_token()
+    context = contextvars.copy_context()
+    context.run(current_async_library_cvar.set, None)
 
     def work() -> None:
         try:
-            outcome.append(function(*args))
+            outcome.append(context.run(function, *args))
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
             failure.append(error)
         # The event loop may have ended meanwhile.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 import random
 import subprocess
 import sys
 
 import pytest
+import sniffio
 from benchmarks.soak import BACKENDS, SERVERS, SINKS, Outcome, shut_down_once
 
 from lambda_extension._threads import in_daemon_thread
@@ -32,6 +34,21 @@ async def test_a_function_in_a_thread_gives_what_it_gives_and_raises_what_it_rai
 
     with pytest.raises(KeyError):
         await in_daemon_thread(fail)
+
+
+async def test_a_function_in_a_thread_sees_the_context_of_its_caller() -> None:
+    variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="default")
+    variable.set("caller")
+
+    def work() -> str:
+        seen = variable.get()
+        variable.set("thread")
+        with pytest.raises(sniffio.AsyncLibraryNotFoundError):  # as in anyio's own threads
+            sniffio.current_async_library()
+        return seen
+
+    assert await in_daemon_thread(work) == "caller"
+    assert variable.get() == "caller"
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
