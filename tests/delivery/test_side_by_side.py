@@ -315,7 +315,8 @@ async def test_an_open_that_raises_counts_as_a_failed_send_and_is_tried_again(
     assert sink.attempts == []
     await delivery.flush()
     assert sink.numbers == [1]
-    assert caplog.messages == ["delivery: the sink cannot be opened; what is for it is kept"]
+    (said,) = caplog.messages
+    assert said == f"delivery: the sink cannot be opened ({type(error).__name__}); what is for it is kept"
     await shut_down(delivery)
 
 

@@ -111,11 +111,11 @@ class Sender:
                     await self._open_sink()
                     self._opened = True
             ended = True
-        except Exception:  # noqa: BLE001 - whatever a sink raises, the function lives on
+        except Exception as error:  # noqa: BLE001 - whatever a sink raises, the function lives on
             ended = True
             self._accounts.failures += 1
             self._breaker.failed()
-            self._complaints.say("sink", "the sink cannot be opened; what is for it is kept")
+            self._complaints.say("sink", "the sink cannot be opened (%s); what is for it is kept", self._reason(error))
         finally:
             if not ended:
                 self._breaker.failed()  # to whoever waits, being cut off is as bad
@@ -212,7 +212,7 @@ class Sender:
         )
         if rejected:
             said = "the sink rejected %d events, which are dropped (%s)"
-            self._complaints.say("rejected", said, len(rejected), _reason(error))
+            self._complaints.say("rejected", said, len(rejected), self._reason(error))
         if parts:
             (shipment.batch,) = parts
         return not parts
@@ -225,7 +225,7 @@ class Sender:
         if _is_about_payload(error):
             too_large = isinstance(error, SinkError) and error.too_large
             said = "the sink rejected %d events, which are dropped (%s)"
-            self._complaints.say("rejected", said, batch.items, _reason(error))
+            self._complaints.say("rejected", said, batch.items, self._reason(error))
             self._breaker.succeeded()
             await self._backlog.drop("too_large" if too_large else "rejected", batch)
             return True
@@ -234,8 +234,15 @@ class Sender:
         asked = retry_after(error)
         if asked is not None:
             self._breaker.hold_off(asked)
-        self._complaints.say("sink", "the sink does not take payloads (%s); they are kept", _reason(error))
+        self._complaints.say("sink", "the sink does not take payloads (%s); they are kept", self._reason(error))
         return False
+
+    def _reason(self, error: Exception) -> str:
+        """Say what happened, in words of ours: any other error's text may hold what nobody should read in a log."""
+        place = getattr(self._settings.sink, "place", None)
+        if isinstance(error, SinkError) or place is None:
+            return str(error) if isinstance(error, SinkError) else type(error).__name__
+        return f"{type(error).__name__}, {place}"
 
     async def _payload(self, batch: Batch) -> Payload:
         """Encode a leased batch, once.
@@ -281,11 +288,6 @@ def _body(encoder: Encoder, pieces: list[bytes], max_bytes: int | None) -> bytes
 
 def _is_about_payload(error: Exception) -> bool:
     return isinstance(error, SinkError) and (error.too_large or not error.keep)
-
-
-def _reason(error: Exception) -> str:
-    """Say what happened, in words that are ours: any other error's text may hold what nobody should read in a log."""
-    return str(error) if isinstance(error, SinkError) else type(error).__name__
 
 
 def limits_of(sink: Sink, encoder: Encoder) -> Limits:

@@ -53,8 +53,9 @@ class Sink(Protocol):
     """Takes payloads to where they belong.
 
     More members are used if a sink has them: `encoder`, for the format that its other end expects; `limits`, the
-    `Limits` of its other end; `async open()`, for whatever takes long, such as TLS contexts, called in the background
-    before the first `send`, and again before the next one if it fails; and `async aclose()`, called at the very end.
+    `Limits` of its other end; `place`, a string that says in the log where that is, without a secret; `async open()`,
+    for whatever takes long, such as TLS contexts, called in the background before the first `send`, and again before
+    the next one if it fails; and `async aclose()`, called at the very end.
     """
 
     async def send(self, payload: Payload) -> None:
