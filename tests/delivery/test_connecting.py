@@ -277,15 +277,23 @@ async def test_the_certificate_is_that_of_the_name(
             tasks.cancel_scope.cancel()
 
 
-async def test_an_answer_that_breaks_off_in_its_body_is_a_broken_connection() -> None:
-    part = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf"
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_that_breaks_off_in_its_body_has_its_status(status: int) -> None:
+    part = b"HTTP/1.1 %d OK\r\nContent-Length: 10\r\n\r\nhalf" % status
+    bodies = []
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, functools.partial(answer, part))
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
-        async with HTTPSink(f"http://127.0.0.1:{port}/") as sink:
-            with anyio.fail_after(5), pytest.raises(ConnectionResetError):
-                await sink.send(PAYLOAD)
+        url = f"http://127.0.0.1:{port}/"
+        async with HTTPSink(url, read_answer=lambda payload, status, body: bodies.append((status, body))) as sink:
+            with anyio.fail_after(5):
+                if status == 200:
+                    await sink.send(PAYLOAD)
+                else:
+                    with pytest.raises(SinkError, match="answered 500"):
+                        await sink.send(PAYLOAD)
         tasks.cancel_scope.cancel()
+    assert bodies == [(status, b"half")]
 
 
 async def test_a_socks_proxy_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

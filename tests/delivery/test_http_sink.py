@@ -7,7 +7,8 @@ import json
 import logging
 import ssl
 import traceback
-from collections.abc import AsyncGenerator, Mapping
+import zlib
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -23,7 +24,30 @@ from sinks_for_tests import REGISTRATION, Clock, logs
 from lambda_extension import ShutdownReason
 from lambda_extension.delivery import Delivery, HTTPSink, JSONArray, Payload, Retry, SinkError
 from lambda_extension.delivery._http import Authorize
+from lambda_extension.delivery.sinks import (
+    axiom as to_axiom,
+    elasticsearch as to_elasticsearch,
+    honeycomb as to_honeycomb,
+)
+from lambda_extension.otel._encoders import read_answer as read_otlp
 from lambda_extension.telemetry import FunctionLog
+
+
+def elasticsearch(url: str) -> HTTPSink:
+    return to_elasticsearch(url, index="i")
+
+
+def axiom(url: str) -> HTTPSink:
+    return to_axiom("t", dataset="d", url=url)
+
+
+def honeycomb(url: str) -> HTTPSink:
+    return to_honeycomb("k", dataset="d", url=url)
+
+
+def otlp(url: str) -> HTTPSink:
+    return HTTPSink(url, read_answer=read_otlp)
+
 
 PAYLOAD = Payload(id="batch-1", body=b"[]", items=1, content_type="application/json")
 
@@ -97,7 +121,7 @@ async def test_retry_after_may_be_a_date() -> None:
         assert 90 < error.retry_after <= 100
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1"])
+@pytest.mark.parametrize("text", ["", "soon", "-1", "Mon, 01 Jan 2024 00:00:00 +99999999999999999999"])
 async def test_a_retry_after_that_says_nothing_is_none(text: str) -> None:
     error = await outcome(httpx.Response(503, headers={"Retry-After": text}))
     assert isinstance(error, SinkError)
@@ -233,10 +257,11 @@ async def test_certificates_are_loaded_once_and_before_they_are_needed(monkeypat
 
 
 @asynccontextmanager
-async def server(answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") -> AsyncGenerator[Server]:
-    """Answer every request with the same bytes, and keep connections open."""
+async def server(*answers: bytes) -> AsyncGenerator[Server]:
+    """Answer with these bytes, the last of which are for all that follows too, and keep connections open."""
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     state = Server(port=listener.extra(anyio.abc.SocketAttribute.local_port))
+    left = list(answers or [b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
 
     async def handle(stream: anyio.abc.SocketStream) -> None:
         state.connections += 1
@@ -244,10 +269,10 @@ async def server(answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
             try:
                 while True:
                     request = b""
-                    while not request.endswith(b"]"):  # all bodies here are arrays
+                    while not is_whole(request):
                         request += await stream.receive()
                     state.requests.append(request)
-                    await stream.send(answer)
+                    await stream.send(left.pop(0) if len(left) > 1 else left[0])
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 return
 
@@ -255,6 +280,11 @@ async def server(answer: bytes = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
         tasks.start_soon(listener.serve, handle)
         yield state
         tasks.cancel_scope.cancel()
+
+
+def is_whole(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    return bool(end) and len(body) == int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
 
 
 @attrs.define
@@ -281,17 +311,167 @@ async def test_connections_are_kept_but_not_over_a_gap_in_the_wall_clock() -> No
     assert other.requests[0].startswith(b"POST /path?token=canary HTTP/1.1\r\n")
 
 
-async def test_of_a_long_answer_no_more_than_a_part_is_kept() -> None:
-    lengths = []
-    long = b"HTTP/1.1 500 No\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000
+@pytest.mark.parametrize("most", [64 * 1024, 4 * 1024 * 1024], ids=["a reason", "of each event"])
+async def test_of_an_answer_without_an_end_a_part_is_read_and_its_status_counts(most: int) -> None:
+    """And its connection is not used again, since what follows would be more of it."""
+    bodies = []
+    read_answer = None if most < 100_000 else lambda payload, status, body: bodies.append(body)
+    endless = b"HTTP/1.1 %d So\r\nContent-Length: 99999999\r\n\r\n" + b"x" * (most + 1)
+    for status in (200, 500):
+        async with server(endless % status) as other, HTTPSink(other.url, read_answer=read_answer) as sink:
+            for number in (1, 2):
+                with anyio.fail_after(5):
+                    if status == 200:
+                        await sink.send(PAYLOAD)
+                    else:
+                        with pytest.raises(SinkError, match="answered 500") as caught:
+                            await sink.send(PAYLOAD)
+                        assert caught.value.answer == "x" * 1000
+                assert other.connections == number
+    assert [len(body) for body in bodies] == ([] if read_answer is None else [most] * 4)
+
+
+async def test_an_answer_that_never_ends_takes_no_longer_than_a_step_and_its_status_counts() -> None:
+    for status in (200, 500):
+        async with (
+            server(b"HTTP/1.1 %d So\r\nContent-Length: 10\r\n\r\nhalf" % status) as other,
+            HTTPSink(other.url, timeout=0.05) as sink,
+        ):
+            with anyio.fail_after(5):
+                if status == 200:
+                    await sink.send(PAYLOAD)
+                else:
+                    with pytest.raises(SinkError, match="answered 500"):
+                        await sink.send(PAYLOAD)
+
+
+def packed(content: bytes, coding: str) -> bytes:
+    body = gzip.compress(content) if coding == "gzip" else zlib.compress(content) if coding == "deflate" else content
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n"
+    return head % (coding.encode(), len(body)) + body
+
+
+@pytest.mark.parametrize(
+    ("answer", "body"),
+    [
+        (packed(b"fine", "gzip"), b"fine"),
+        (packed(b"fine", "Deflate"), b""),
+        (packed(b"fine", "deflate"), b"fine"),
+        (packed(bytes(100_000_000), "gzip"), bytes(4 * 1024 * 1024)),  # a tenth of a megabyte on the wire
+        (packed(b"fine", "br"), b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nnogzi", b""),
+    ],
+    ids=["gzip", "not deflate", "deflate", "bomb", "another coding", "not gzip"],
+)
+async def test_what_cannot_be_unpacked_is_a_success_all_the_same_and_a_bomb_hurts_nobody(
+    answer: bytes, body: bytes
+) -> None:
+    bodies = []
     async with (
-        server(long) as other,
-        HTTPSink(other.url, read_answer=lambda payload, status, body: lengths.append(len(body))) as sink,
+        server(answer) as other,
+        HTTPSink(other.url, read_answer=lambda payload, status, body: bodies.append(body)) as sink,
     ):
-        with pytest.raises(SinkError, match="answered 500") as caught:
+        for _ in range(2):
+            with anyio.fail_after(5):
+                await sink.send(PAYLOAD)
+        assert other.connections == 1
+    assert bodies == [body] * 2
+    assert b"\r\naccept-encoding: identity\r\n" in other.requests[0].lower()
+
+
+async def test_an_answer_that_a_hook_of_the_client_s_has_read_is_read() -> None:
+    bodies = []
+
+    async def read(response: httpx.Response) -> None:
+        await response.aread()
+
+    async with (
+        server(packed(b"fine", "gzip")) as other,
+        httpx.AsyncClient(event_hooks={"response": [read]}) as client,
+    ):
+        sink = HTTPSink(other.url, http_client=client, read_answer=lambda payload, status, body: bodies.append(body))
+        with anyio.fail_after(5):
             await sink.send(PAYLOAD)
-    assert len(caught.value.answer or "") == 1000
-    assert lengths == [1024 * 1024]
+    assert bodies == [b"fine"]
+
+
+ODD_ANSWERS = [
+    b"",
+    b"\xff",
+    b"[" * 100_000,
+    b"null",
+    b"[]",
+    b"[1]",
+    b"{}",
+    b'{"errors": true}',
+    b'{"errors": true, "items": 1}',
+    b'{"errors": true, "items": [1, {}, {"create": []}]}',
+    b'{"errors": true, "items": [{"create": {"status": "x"}}]}',
+    b'[{"status": "x"}]',
+    b'{"failed": "x"}',
+    b'{"partialSuccess": {"rejectedLogRecords": "%s"}}' % (b"9" * 5000),
+    b'{"partialSuccess": NaN}',
+]
+
+
+@pytest.mark.parametrize("make", [elasticsearch, axiom, honeycomb, otlp], ids=lambda make: make.__name__)
+async def test_whatever_a_backend_says_of_what_it_took_is_not_sent_again(make: Callable[[str], HTTPSink]) -> None:
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body) for body in ODD_ANSWERS]
+    async with server(*answers) as other:
+        delivery = Delivery(make(other.url), spill=None)
+        await delivery.init(REGISTRATION)
+        for body in ODD_ANSWERS:
+            await delivery.process(logs(1, 2))
+            with anyio.fail_after(5):
+                await delivery.flush()
+            assert delivery.statistics().buffered == 0, body
+        await delivery.shutdown(ShutdownReason.SPINDOWN, None)
+    assert len(other.requests) == len(ODD_ANSWERS)
+    assert delivery.statistics().failures == 0
+
+
+async def test_of_an_error_no_more_than_its_kind_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    items = b'{"errors": true, "items": [{"create": {"status": 400, "error": {"type": "%s"}}}]}'
+    for kind, said in ((b"mapper_parsing_exception", "mapper_parsing_exception"), (b"canary of a line", "")):
+        body = items % kind
+        async with server(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)) as other:
+            delivery = Delivery(elasticsearch(other.url), spill=None)
+            await delivery.init(REGISTRATION)
+            await delivery.process(logs(1))
+            with anyio.fail_after(5):
+                await delivery.flush()
+            await delivery.shutdown(ShutdownReason.SPINDOWN, None)
+        assert f"0 documents were put off and 1 rejected: {said})" in caplog.text
+    assert "canary" not in caplog.text
+
+
+async def test_a_function_that_cannot_read_an_answer_is_said_and_the_status_counts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def read(payload: Payload, status: int, body: bytes) -> None:
+        raise KeyError(body)
+
+    answers = Answers(200, 200, 503)
+    sink = HTTPSink("http://u:p@c.test:4318/?key=canary", http_client=answers.http, read_answer=read)
+    await sink.send(PAYLOAD)
+    await sink.send(PAYLOAD)
+    with pytest.raises(SinkError, match="answered 503"):
+        await sink.send(PAYLOAD)
+    assert caplog.messages == [
+        "an answer of http://c.test:4318 cannot be read (KeyError): its status counts (1 so far)"
+    ]
+
+
+async def test_a_backend_that_cannot_be_reached_is_named_without_its_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    failure = httpx.ConnectError("canary")
+    answers = Answers(*[failure] * 9)
+    sink = HTTPSink("http://canary:canary@c.test:4318/canary?key=canary", http_client=answers.http)
+    delivery = Delivery(sink, spill=None, retry=Retry(attempts=1))
+    await delivery.process(logs(1))
+    await delivery.flush()
+    assert caplog.messages == [
+        "delivery: the sink does not take payloads (ConnectionError, http://c.test:4318); they are kept"
+    ]
 
 
 async def test_the_meaning_of_an_answer_may_be_read_otherwise() -> None:

@@ -8,6 +8,7 @@ import inspect
 import os
 import re
 import ssl
+import zlib
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -20,9 +21,11 @@ import anyio
 from lambda_extension._budget import CLOSING_LIMIT, shielded, wall_clock
 from lambda_extension._threads import in_daemon_thread
 from lambda_extension._validators import check_http_client, check_type
+from lambda_extension.delivery._accounts import logger
 from lambda_extension.delivery._encoders import Encoder, JSONArray
 from lambda_extension.delivery._proxies import ProxyError, proxy_for
 from lambda_extension.delivery._sinks import Payload, SinkError
+from lambda_extension.serving._faults import Faults
 
 if TYPE_CHECKING:
     import httpx
@@ -35,8 +38,9 @@ _PASSING = frozenset({408, 425, 429})
 # The payload itself is to blame. Of any other 4xx it is the configuration, which somebody may mend.
 _PAYLOAD_FAULT = frozenset({400, 409, 422})
 _TOO_LARGE = 413
-# Of an answer, no more is kept.
-_LONGEST_ANSWER = 1024 * 1024
+# Of an answer, no more is read: of one that says what became of each event, and of any other.
+_LONGEST_ANSWER = 4 * 1024 * 1024
+_LONGEST_REASON = 64 * 1024
 # Kept connections are not used after so many seconds of the wall clock: the environment may have been frozen meanwhile,
 # and a peer that has gone silently is found out by a time-out only.
 _STALE = 15.0
@@ -56,6 +60,8 @@ class HTTPSink:
     is wrong, and it is dropped. All else, such as 401, 404 or a redirect, is a matter of configuration: it is not tried
     again at once, but the payload is kept. Every request carries the payload's id as `Idempotency-Key`.
 
+    The status alone decides: a body that breaks off, cannot be unpacked or does not end changes nothing.
+
     Proxies are those of the environment: `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy`, also in capitals, as
     curl reads them; `no_proxy` may list networks. Nothing of that, or of the URL beyond its host, is ever logged.
 
@@ -66,9 +72,13 @@ class HTTPSink:
         encoder: The format; by default a JSON array, not compressed, which every endpoint takes.
         method: `POST` or `PUT`.
         timeout: Seconds for each step of a request: connecting, writing, waiting for the answer.
-        read_answer: Called with the payload, the status and the body of each answer, whose meaning is as above unless
-            this raises a `SinkError` that says otherwise, such as which events were refused.
+        read_answer: Called with the payload, the status and the body of each answer, as far as it came and 4 MiB of it
+            at most. The meaning is as above unless this raises a `SinkError` that says otherwise, such as which events
+            were refused; any other error of it is logged.
         http_client: An httpx client to use instead of own connections; it stays open.
+
+    Attributes:
+        place: Scheme, host and port, for the log.
 
     Raises:
         TypeError: An argument is of another type.
@@ -95,13 +105,14 @@ class HTTPSink:
         self.encoder: Encoder = encoder or JSONArray()
         self._parts = _checked(url)
         scheme, host = self._parts.scheme, self._parts.netloc.rpartition("@")[2]
-        self._place = f"{scheme}://{host}"
+        self.place: str = f"{scheme}://{host}"
         self._url = urlunsplit((scheme, host, self._parts.path, self._parts.query, ""))
         self._headers = _basic(self._parts) | dict(headers or {})
         self._auth = auth
         self._method = method
         self._timeout = timeout
         self._read_answer = read_answer
+        self._faults = Faults(logger)
         self._client = http_client
         self._connections: _Connections | None = None
         self._closed = False
@@ -110,7 +121,7 @@ class HTTPSink:
         self._used: float | None = None
 
     def __repr__(self) -> str:
-        return f"HTTPSink({self._place!r})"
+        return f"HTTPSink({self.place!r})"
 
     async def __aenter__(self) -> Self:
         return self
@@ -161,7 +172,9 @@ class HTTPSink:
             await self._fresh_connections()
         import httpx  # by now somebody has: it can wait until after register
 
-        headers = httpx.Headers({"Content-Type": payload.content_type, "Idempotency-Key": payload.id})
+        headers = httpx.Headers(
+            {"Content-Type": payload.content_type, "Idempotency-Key": payload.id, "Accept-Encoding": "identity"}
+        )
         if payload.content_encoding is not None:
             headers["Content-Encoding"] = payload.content_encoding
         headers.update(self._sendable(self._headers))
@@ -172,24 +185,33 @@ class HTTPSink:
         try:
             answer = await self._exchange(headers, payload.body)
         except httpx.TimeoutException as error:
-            raise TimeoutError(f"{self._place}: {type(error).__name__}") from None
+            raise TimeoutError(f"{self.place}: {type(error).__name__}") from None
         except (httpx.ConnectError, httpx.ProxyError) as error:
-            raise ConnectionError(f"{self._place}: {type(error).__name__}") from None
+            raise ConnectionError(f"{self.place}: {type(error).__name__}") from None
         except httpx.LocalProtocolError:
-            msg = f"{self._place}: a header, or its value, is none that HTTP knows"
+            msg = f"{self.place}: a header, or its value, is none that HTTP knows"
             raise SinkError(msg, retryable=False) from None
         except httpx.TransportError as error:
-            raise ConnectionResetError(f"{self._place}: {type(error).__name__}") from None
-        if self._read_answer is not None:
-            self._read_answer(payload, answer.status, answer.body)
+            raise ConnectionResetError(f"{self.place}: {type(error).__name__}") from None
+        self._ask_meaning(payload, answer)
         if not 200 <= answer.status < 300:
-            raise _refused(self._place, answer)
+            raise _refused(self.place, answer)
+
+    def _ask_meaning(self, payload: Payload, answer: _Answer) -> None:
+        if self._read_answer is None:
+            return
+        try:
+            self._read_answer(payload, answer.status, answer.body)
+        except SinkError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what was answered may be anything; what was taken must not be sent again
+            self._faults.note(f"an answer of {self.place} cannot be read ({type(error).__name__}): its status counts")
 
     def _sendable(self, headers: Mapping[str, str]) -> Mapping[str, str]:
         """Return headers as they are; say of one that HTTP cannot carry which it is, and nothing of its value."""
         for name, value in headers.items():
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
-                msg = f"{self._place}: the header {name!a} is not all ASCII, or has a space or newline at an end"
+                msg = f"{self.place}: the header {name!a} is not all ASCII, or has a space or newline at an end"
                 raise SinkError(msg, retryable=False)
         return headers
 
@@ -227,14 +249,17 @@ class HTTPSink:
             )
             response = await self._connections.transport.handle_async_request(request)
         try:
-            content = b""
-            async for chunk in response.aiter_bytes():
-                content += chunk[: _LONGEST_ANSWER - len(content)]
+            with anyio.move_on_after(self._timeout):
+                return _Answer(
+                    response.status_code,
+                    response.headers.get("Retry-After", ""),
+                    await _read(response, _LONGEST_REASON if self._read_answer is None else _LONGEST_ANSWER),
+                )
         finally:
             with shielded(anyio.current_time() + CLOSING_LIMIT):
                 await response.aclose()
-        self._used = self._wall_clock()
-        return _Answer(response.status_code, response.headers.get("Retry-After", ""), content)
+            self._used = self._wall_clock()
+        return _Answer(response.status_code, "", b"")
 
 
 class _Answer(NamedTuple):
@@ -313,6 +338,30 @@ def _refused(place: str, answer: _Answer) -> SinkError:
     )
 
 
+async def _read(response: httpx.Response, most: int) -> bytes:
+    """Read the body of an answer, as far as it comes and can be unpacked, and no more than so many bytes."""
+    import httpx
+
+    if response.is_stream_consumed:  # by a hook of the client's
+        return response.content[:most]
+    packed = bytearray()
+    with contextlib.suppress(httpx.TransportError):
+        async for part in response.aiter_raw():
+            packed += part[: most - len(packed)]
+            if len(packed) == most and not response.is_closed:
+                # With that the next step fails, and nothing is left of the reading; to break off would leave it behind.
+                with shielded(anyio.current_time() + CLOSING_LIMIT):
+                    await response.aclose()
+    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding == "identity":
+        return bytes(packed)
+    # None was asked for. What is packed is not unpacked beyond the limit either, however often a byte is repeated.
+    with contextlib.suppress(zlib.error):
+        if coding in ("gzip", "x-gzip", "deflate"):
+            return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(packed, most)
+    return b""
+
+
 def _retry_after(text: str) -> float | None:
     """Read a `Retry-After`: seconds, or a date."""
     if text.isascii() and text.isdigit():
@@ -321,7 +370,7 @@ def _retry_after(text: str) -> float | None:
 
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

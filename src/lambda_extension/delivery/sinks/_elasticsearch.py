@@ -6,6 +6,7 @@ https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-bulk
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, final
 
@@ -33,6 +34,7 @@ _ECS = {
     "type": "event.dataset",
 }
 _PASSING = frozenset({408, 429})
+_KIND = re.compile(r"[a-z_]{1,80}")
 
 
 @final
@@ -83,10 +85,16 @@ class ElasticsearchBulk:
                 refused.append(place)
             elif code >= 400 and code != 409:  # which says that it is there already
                 rejected.append(place)
-            reason = reason or str((result.get("error") or {}).get("type", "")) * (code != 409)
+            reason = reason or _kind(result.get("error") or {}) * (code != 409)
         if refused or rejected:
             msg = f"{len(refused)} documents were put off and {len(rejected)} rejected: {reason}"
             raise SinkError(msg, refused=refused, rejected=rejected)
+
+
+def _kind(error: dict[str, Any]) -> str:
+    """Give the kind of an error, such as `mapper_parsing_exception`, and nothing that might be else: it is logged."""
+    kind = str(error.get("type", ""))
+    return kind if _KIND.fullmatch(kind) else ""
 
 
 def _decoded(body: bytes) -> Any:
