@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -70,8 +71,13 @@ async def test_a_backend_that_is_slow_refuses_breaks_and_dies_loses_nothing_and_
 
     outcome = await measure(policy, 80, behave=behave)
     assert outcome.succeeded == 80
-    assert outcome.delivered == 80 * LINES, outcome.said
-    assert "dropped 0" in outcome.said
+    received, delivered, spilled, dropped = (
+        int(re.search(rf"{name} (\d+)", outcome.said)[1])  # type: ignore[index]  # or fail
+        for name in ("received", "delivered", "spilled", "dropped")
+    )
+    # Where this machine is busy, the shutdown's time may be over before the backend is well again: then it is on disk.
+    assert (received, dropped) == (delivered + spilled, 0), outcome.said
+    assert spilled or outcome.delivered == 80 * LINES, outcome.said
     assert outcome.exit_code == 0
     # The limit of a flush is 2 s, the deadline of an invocation 20: what hangs takes as long as that.
     assert max(outcome.overheads_ms) < 10_000
