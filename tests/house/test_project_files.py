@@ -48,9 +48,21 @@ def test_the_same_action_is_pinned_to_the_same_commit_everywhere() -> None:
 @of_workflows
 def test_recipes_pin_the_actions_that_are_used_here() -> None:
     used = {each for path in WORKFLOWS for each in re.findall(r"uses: (.*)", path.read_text())}
-    shown = [each for page in (ROOT / "docs").rglob("*.md") for each in re.findall(r"uses: (.*)", page.read_text())]
+    pages = [page for page in (ROOT / "docs").rglob("*.md") if "_build" not in page.parts]
+    shown = [each for page in pages for each in re.findall(r"uses: (.*)", page.read_text())]
     assert shown
     assert set(shown) <= used
+
+
+@of_workflows
+@pytest.mark.parametrize("form", ["bug", "feature"])
+def test_an_issue_s_form_asks_for_something_and_says_what_must_be_there(form: str) -> None:
+    text = (ROOT / ".github" / "ISSUE_TEMPLATE" / f"{form}.yml").read_text()
+    assert re.match(r"name: .+\ndescription: .+\n(?:\w+: .+\n)*body:\n", text)
+    asked = re.findall(r"^    id: (\w+)$", text, re.MULTILINE)
+    assert len(set(asked)) == len(asked) >= 1
+    assert "required: true" in text
+    assert (ROOT / "SECURITY.md").exists()
 
 
 @of_workflows
