@@ -84,8 +84,15 @@ def test_of_what_is_lean_it_is_said_what_it_lacks() -> None:
         context.setitem(sys.modules, "hypercorn", None)
         with pytest.raises(ModuleNotFoundError) as caught:
             check_server("hypercorn")
-    assert "Leave --lean out" in str(hint_for_package(f"stream cannot start: ModuleNotFoundError: {caught.value}"))
-    assert hint_for_package("stream failed: OSError: no") is None
+    assert "Leave --lean out" in str(hint_for_package(f"x cannot start: {caught.value}", Path("/layer/extensions/x")))
+
+
+def test_of_a_file_that_is_missing_it_is_said_what_is_packed() -> None:
+    launcher, missing = Path("/tmp/layer/extensions/x"), "x failed: [Errno 2] No such file or directory: "
+    assert "put the file into a package" in str(hint_for_package(f"{missing}'/tmp/layer/x/words.txt'", launcher))
+    assert "/tmp is empty at first" in str(hint_for_package(f"{missing}'/tmp/model'", launcher))
+    assert hint_for_package("Traceback: /tmp/layer/x/x.py, line 1: OSError: no", launcher) is None
+    assert "/tmp is empty at first" in str(hint_for_package(f"{missing}'/tmp/model'", Path("/work/x.py")))
 
 
 def test_a_secret_for_the_trial_alone_is_not_in_the_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

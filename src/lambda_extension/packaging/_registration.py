@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -72,7 +73,7 @@ def learn_registration(argv: Sequence[str], environment: Mapping[str, str]) -> R
         output.seek(0)
         lines = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()]
         last = lines[-1] if lines else "it printed nothing"
-        todo = hint_for_package("\n".join(lines[-1:])) or "Mend that, or say --events"
+        todo = hint_for_package(last, Path(argv[-1])) or "Mend that, or say --events"
         msg = f"the extension did not register when it was tried ({' '.join(argv)}): {last}\n{todo}"
         raise PackagingError(msg)
 

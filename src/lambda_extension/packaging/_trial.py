@@ -66,7 +66,7 @@ async def _run(argv: list[str], name: str, environment: Mapping[str, str]) -> li
     if result.status != "success":
         said = [str(entry.detail["text"]) for entry in entries if entry.kind == "output"]
         lines = "".join(f"\n    {line}" for line in said[-_MOST_LINES:])
-        todo = hint_for_package(lines.replace(str(Path(argv[-1]).parents[1]), ""))  # it may lie in /tmp itself here
+        todo = hint_for_package(lines, Path(argv[-1]))
         msg = f"the layer was made, and fails when it is tried ({result.error_type}):{lines}"
         msg += f"\n{todo}" if todo else ""
         raise PackagingError(msg)
