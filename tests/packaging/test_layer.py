@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from lambda_extension.packaging import _layer
 from lambda_extension.packaging._archive import write_zip
 from lambda_extension.packaging._exceptions import PackagingError
 from lambda_extension.packaging._layer import Layer, Plan, build
@@ -224,11 +225,29 @@ def test_a_script_that_does_not_register_is_refused_with_what_it_said(tmp_path: 
         made(script, tmp_path / "made")
 
 
-def test_a_script_that_hides_a_dependency_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.py").write_text("import anyio\n")
-    (tmp_path / "anyio").mkdir()
-    (tmp_path / "anyio" / "__init__.py").write_text("")
-    with pytest.raises(PackagingError, match=r"anyio/__init__.py would hide"):
+@pytest.mark.parametrize(
+    ("name", "installed", "reason"),
+    [
+        ("shop/__init__.py", "shop/__init__.py", "would hide what the extension's dependencies have under this name"),
+        ("shop.py", "shop/__init__.py", "would hide what the extension's dependencies have under this name"),
+        ("notes.py", "notes.py", "would hide what the extension's dependencies have under this name"),
+        ("secrets.py", None, "has the name of a module of Python's own, and that is found first in a layer"),
+    ],
+)
+def test_a_module_that_would_be_taken_for_another_is_refused(
+    tmp_path: Path, name: str, installed: str | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def install(_: Plan, home: Path, __: Path) -> list[str]:
+        if installed is not None:
+            (home / installed).parent.mkdir(exist_ok=True)
+            (home / installed).touch()
+        return []
+
+    monkeypatch.setattr(_layer, "_install", install)
+    (tmp_path / "notes.py").write_text("import shop\nimport secrets\n")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    with pytest.raises(PackagingError, match=rf"{name} {reason}: give it another"):
         made(tmp_path / "notes.py", tmp_path / "made", events=("SHUTDOWN",))
 
 

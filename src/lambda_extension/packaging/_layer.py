@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -203,13 +203,27 @@ def _copy_script(script: Path, home: Path) -> None:
             new = [path for path in found if path.is_file() and path not in files]
             files.update(new)
             waiting += [path for path in new if path.suffix == ".py"]
+    _check_names(script, {file.relative_to(folder) for file in files}, home)
     for file in sorted(files):
         copy = home / file.relative_to(folder)
-        if copy.exists():
-            msg = f"{file} would hide what the extension's dependencies have under this name: give it another"
-            raise PackagingError(msg)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, copy)
+
+
+def _check_names(script: Path, files: Collection[Path], home: Path) -> None:
+    """Refuse what would be found instead of a dependency, or not be found for one or for Python's own."""
+    for file in sorted(files):
+        name = file.parts[0].removesuffix(".py")
+        if file.parts == (script.name,):  # nobody imports it
+            taken = (home / file).exists()
+        elif name in sys.stdlib_module_names:
+            msg = f"{script.parent / file} has the name of a module of Python's own, and that is found first in a layer"
+            raise PackagingError(f"{msg}: give it another")
+        else:
+            taken = any((home / other).exists() for other in (name, f"{name}.py"))
+        if taken:
+            msg = f"{script.parent / file} would hide what the extension's dependencies have under this name"
+            raise PackagingError(f"{msg}: give it another")
 
 
 def _imported(module: Path) -> set[str]:
