@@ -184,6 +184,8 @@ def test_an_answer_that_is_no_message_rejects_nothing(body: bytes) -> None:
     [
         (400, True, False, False),
         (413, True, False, False),
+        (408, False, False, False),
+        (425, False, False, False),
         (500, False, False, False),
         (429, False, True, True),
         (503, False, True, True),

@@ -34,6 +34,7 @@ from lambda_extension.otel._exporters import ExporterSink
 from lambda_extension.otel._receiving import FunctionTelemetry
 from lambda_extension.otel._resource import lambda_resource
 from lambda_extension.processing import EndOfInvocation
+from lambda_extension.records import named
 from lambda_extension.simulator import ExtensionSpec, FunctionContext, Simulator
 from lambda_extension.telemetry import TelemetryEvent
 from waiting import eventually, listens
@@ -261,7 +262,8 @@ def own_spans(*names: str) -> ExportTraceServiceRequest:
 
 
 async def test_the_functions_own_telemetry_is_passed_on_in_both_encodings(backend: Backend, free_tcp_port: int) -> None:
-    processor = processor_for(backend, "traces", protocol="http/protobuf", receive=free_tcp_port)
+    variables = {"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}  # which is no limit
+    processor = processor_for(backend, "traces", protocol="http/protobuf", receive=free_tcp_port, variables=variables)
     url = f"http://127.0.0.1:{free_tcp_port}/v1/traces"
     protobuf = {"Content-Type": "application/x-protobuf"}
     zipped = {**protobuf, "Content-Encoding": "gzip"}
@@ -386,6 +388,7 @@ ZIPPED = {**JSON, "Content-Encoding": "gzip"}
         pytest.param("POST", "/v1/traces", ZIPPED, gzip.compress(b" " * 9_000_000), 400, id="bomb"),
         pytest.param("POST", "/v1/traces", JSON, b" " * 9_000_000, 413, id="too-long"),
         pytest.param("POST", "/v1/traces", JSON, b"{}", 200, id="empty"),
+        pytest.param("POST", "/v1/traces", PROTOBUF, b"\x0a\x7fcut", 400, id="cut-off-protobuf"),
     ],
 )
 async def test_what_the_function_may_not_send_is_refused(
@@ -573,6 +576,27 @@ async def test_an_exporter_that_fails_loses_nothing(caplog: pytest.LogCaptureFix
     assert "an exporter failed" in caplog.text
 
 
+async def test_one_record_that_an_exporter_cannot_encode_costs_the_others_nothing() -> None:
+    class Picky(InMemorySpanExporter):
+        def export(self, spans: Any) -> SpanExportResult:
+            if any(dict(span.attributes or {}).get("faas.invocation_id") == "r2" for span in spans):
+                raise ValueError("what is that?")
+            return super().export(spans)
+
+    exporter = Picky()
+    variables = {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_TRACES_EXPORTER": "zipkin"}  # of the function's
+    processor = OpenTelemetryProcessor(["traces"], span_exporter=lambda: exporter, variables=variables)
+    await processor.init(REGISTRATION)
+    for number in range(1, 6):
+        await processor.process(invocation(number, f"r{number}"))
+    await processor.flush()
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    found = {dict(span.attributes or {})["faas.invocation_id"] for span in exporter.get_finished_spans()}
+    assert found == {"r1", "r3", "r4", "r5"}
+    figures = processor.statistics()["traces"]
+    assert (figures.delivered, figures.dropped_by_reason) == (4, {"rejected": 1})
+
+
 async def test_an_export_that_was_cut_off_is_adopted_and_not_repeated() -> None:
     going, done_ = threading.Event(), threading.Event()
 
@@ -636,6 +660,51 @@ async def test_an_export_that_was_cut_off_and_failed_is_repeated() -> None:
 async def test_a_shutdown_after_a_failed_init_does_nothing() -> None:
     processor = OpenTelemetryProcessor(variables={})
     await processor.shutdown(ShutdownReason.EXTENSION_ERROR, RuntimeError())
+
+
+@pytest.mark.parametrize("endpoint", [None, "http://127.0.0.1:4318"])
+def test_an_extension_that_would_export_to_itself_is_told_so(endpoint: str | None) -> None:
+    with pytest.raises(ValueError, match=r"would export to itself, at port 4318 where it receives: pass endpoint="):
+        OpenTelemetryProcessor(receive=4318, endpoint=endpoint, variables={})
+    assert OpenTelemetryProcessor(receive=4318, endpoint="http://127.0.0.1:4319", variables={}).statistics()
+    assert OpenTelemetryProcessor(receive=4318, endpoint="http://collector:4318", variables={}).statistics()
+
+
+async def test_what_hooks_and_transforms_leave_out_is_in_the_account(
+    backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def drop(record: Any) -> Any:
+        return None if record.body == "hello from r1" else record
+
+    def fail(record: Any) -> Any:
+        return record.nothing if record.source == "function" else record
+
+    def only_some(span: Any) -> Any:
+        return None if values(span.attributes)["faas.invocation_id"] == "r1" else span.nothing
+
+    processor = processor_for(
+        backend,
+        "traces",
+        "logs",
+        protocol="http/protobuf",
+        transforms=[drop, named(fail, on_failure="drop")],
+        span_hook=only_some,
+    )
+    await processor.init(REGISTRATION)
+    await processor.process(invocation(1, "r1"))
+    await processor.process(invocation(3, "r2"))
+    await processor.shutdown(ShutdownReason.SPINDOWN, None)
+    traces, logs = (processor.statistics()[signal] for signal in ("traces", "logs"))
+    assert (traces.received, traces.filtered_by_name, traces.dropped_by_reason) == (
+        2,
+        {"hook": 1},
+        {"transform_failed": 1},
+    )
+    assert (logs.received, logs.delivered) == (8, 6)
+    assert (logs.filtered_by_name, logs.dropped_by_reason) == ({"drop": 1}, {"transform_failed": 1})
+    assert "dropped 1 (transform_failed 1), filtered 1 (hook 1)" in caplog.text
 
 
 def test_mistakes_are_named() -> None:

@@ -257,7 +257,9 @@ def test_a_hook_changes_and_leaves_out_spans_and_one_that_fails_lets_nothing_thr
     made = Converted(span_hook=failing)
     made.take(*init(0), start(3), done(3.5), report(4))
     assert made.spans == []
-    assert made.conversion.refused == {"traces": 2}
+    assert made.conversion.failed == {"traces": 2}
+    assert made.conversion.left_out("traces") == ({}, 2)
+    assert made.conversion.left_out("traces") == ({}, 0)
 
 
 SEQUENCE = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 import pytest
@@ -43,6 +44,10 @@ def test_a_signals_own_variables_win_and_its_endpoint_is_whole() -> None:
     assert logs.exporter == "console"
     assert signal_settings("metrics", variables).exporter == "none"
     assert "a b" not in repr(traces)
+
+
+def test_a_timeout_of_nothing_is_no_limit() -> None:
+    assert signal_settings("traces", {"OTEL_EXPORTER_OTLP_TIMEOUT": "0"}).timeout == math.inf
 
 
 def test_arguments_win_over_variables() -> None:

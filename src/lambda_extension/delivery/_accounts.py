@@ -30,7 +30,7 @@ class DeliveryStatistics:
             sink did not want them), `too_large` (longer than the sink takes), `corrupt` (the spill store was damaged
             while this process ran, or has another format), `unencodable`, `transform_failed` (one that leaves out what
             it fails for).
-        filtered: What a transform, or the encoder, left out because it is meant to.
+        filtered: What a transform, a hook, or the encoder, left out because it is meant to.
         filtered_by_name: By which transform; `encoder` for what came to nothing in the encoder.
         batches: Payloads acknowledged.
         bytes: Bytes of their bodies.

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, final
 
 import anyio
@@ -203,6 +203,15 @@ class Delivery:
     def record_overhead(self, seconds: float) -> None:
         """Count an invocation that was held for so long beyond its function's end."""
         self._accounts.count_hold(seconds)
+
+    def count_left_out(self, filtered: Mapping[str, int], failed: int = 0) -> None:
+        """Count events that whoever makes them has left out on their way here, so that the account is whole.
+
+        Args:
+            filtered: How many were left out because they were meant to be, by what did it.
+            failed: How many were left out because what should have changed them failed.
+        """
+        self._intake.count_left_out(filtered, failed)
 
     async def store_what_is_left(self) -> None:
         """Write to the spill store what is in memory alone, before the last flush; it stays in memory, to be sent.

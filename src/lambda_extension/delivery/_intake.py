@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 from lambda_extension.delivery._accounts import Complaints, DeliveryStatistics
@@ -55,14 +55,10 @@ class Intake:
         self._pipeline: Pipeline | None = None
         self._counted: Counter[str] = Counter()
         self._failed = 0
-        self._strict: set[str] = set()
         if transforms is not None or getattr(encoder, "records", False):
             from lambda_extension.records import Pipeline  # only where there are records
 
-            steps = list(transforms or ())
-            self._pipeline = Pipeline(steps)
-            # A record for which one of these raises is left out.
-            self._strict = {getattr(each, "name", "") for each in steps if getattr(each, "on_failure", None) == "drop"}
+            self._pipeline = Pipeline(transforms or ())
 
     def begin(self, registration: Registration) -> None:
         """Note what the platform told of the function."""
@@ -91,6 +87,12 @@ class Intake:
             self._add(self._pipeline.flush(), now)
             self._count_filtered(self._pipeline)
 
+    def count_left_out(self, filtered: Mapping[str, int], failed: int) -> None:
+        """Count events that were left out on their way here; see `Delivery.count_left_out`."""
+        for name, count in filtered.items():
+            self._leave_out(name, count)
+        self._drop("transform_failed", failed)
+
     def _records(self) -> Correlator:
         if self._correlator is None:
             from lambda_extension.records import Correlator, LineSettings
@@ -110,9 +112,8 @@ class Intake:
         for name, count in pipeline.filtered.items():
             self._leave_out(name, count - self._counted[name])
             self._counted[name] = count
-        failed = sum(count for name, count in pipeline.failed.items() if name in self._strict)
-        self._drop("transform_failed", failed - self._failed)
-        self._failed = failed
+        self._drop("transform_failed", pipeline.lost - self._failed)
+        self._failed = pipeline.lost
 
     def _leave_out(self, name: str, items: int) -> None:
         if items:

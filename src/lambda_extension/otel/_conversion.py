@@ -39,7 +39,8 @@ class Conversion:
     """Makes the signals that are wanted, each invocation in its one trace.
 
     Attributes:
-        refused: Items that a hook left out, or failed for, by signal.
+        refused: Items that a hook left out, by signal.
+        failed: Items that a hook failed for, which are left out too.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class Conversion:
         on_arn: Callable[[str], object] = lambda _: None,
     ) -> None:
         self.refused: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self._told: dict[Signal, tuple[Counter[str], int]] = {}
         self._signals = signals
         self._correlator = correlator
         self._span_maker = spans
@@ -112,6 +115,16 @@ class Conversion:
         """Give what the metrics have come to since the last time."""
         return self._hooked("metrics", self._metric_maker.collect()) if "metrics" in self._signals else []
 
+    def left_out(self, signal: Signal) -> tuple[Counter[str], int]:
+        """Give how many items of a signal were left out since the last time: by what, and by what failed for them."""
+        if signal == "logs":
+            now = Counter(self._pipeline.filtered), self._pipeline.lost
+        else:
+            now = Counter(hook=self.refused[signal]), self.failed[signal]
+        before = self._told.get(signal, (Counter(), 0))
+        self._told[signal] = now
+        return now[0] - before[0], now[1] - before[1]
+
     def finish(self) -> tuple[list[OTLPSpan], list[OTLPLogRecord]]:
         """Give what is known of everything that is not over."""
         spans, logs = self._records(self._correlator.close())
@@ -146,12 +159,13 @@ class Conversion:
             try:
                 changed = hook(item)
             except Exception:  # the user's; it may have been there to take out what must not leave
-                changed = None
+                self.failed[signal] += 1
                 if signal not in self._complained:
                     self._complained.add(signal)
                     logger.exception(
                         "the hook of %s failed, and what it failed for is left out; not told again", signal
                     )
+                continue
             if changed is None:
                 self.refused[signal] += 1
             else:

@@ -118,7 +118,7 @@ def read_answer(payload: Payload, status: int, body: bytes) -> None:
         msg = f"the backend answered {status} to {payload.content_type}"
         # Of an item that is alone, it is what it holds, unless its length is named.
         raise SinkError(msg, too_large=payload.items > 1 or status in _TOO_LONG, keep=False)
-    elif status >= 500 and status not in _PASSING:
+    elif status in _NEVER_AGAIN or (status >= 500 and status not in _PASSING):
         msg = f"the backend answered {status}, which OTLP does not allow to try again"
         raise SinkError(msg, keep=False)
 
@@ -127,6 +127,8 @@ def read_answer(payload: Payload, status: int, body: bytes) -> None:
 _TOO_LONG: Final = frozenset({413, 414, 431})
 _REFUSED: Final = frozenset({400, 422}) | _TOO_LONG
 _PASSING: Final = frozenset({502, 503, 504})
+# What HTTP would try again, and OTLP does not.
+_NEVER_AGAIN: Final = frozenset({408, 425})
 # How much of it was not taken, as each signal's answer calls it.
 _REJECTED: Final = ("rejectedSpans", "rejectedLogRecords", "rejectedDataPoints")
 

@@ -20,6 +20,8 @@ from lambda_extension.otel._model import DELTA, HistogramPoint, NumberPoint, OTL
 logger = logging.getLogger("lambda_extension.otel")
 
 _ITEMS: Final[Mapping[str, type]] = {"traces": OTLPSpan, "logs": OTLPLogRecord, "metrics": OTLPMetric}
+# What encoders raise for what they cannot encode; that a backend cannot be reached is told by other errors.
+_ABOUT_CONTENT: Final = (TypeError, ValueError, OverflowError, LookupError, AttributeError, RecursionError)
 
 
 @final
@@ -47,7 +49,8 @@ class ExporterSink:
         """Export a payload. A cancelled call leaves its export going on; see above.
 
         Raises:
-            SinkError: The exporter failed.
+            SinkError: The exporter failed. Where it cannot take something for what that holds, as its error says, the
+            payload is halved until what is at fault is alone, and that is dropped.
         """
         before = self._under_way
         if before is not None:
@@ -59,6 +62,9 @@ class ExporterSink:
         _in_thread(export, self._export, payload.pieces)
         await export.done.wait()
         self._under_way = None
+        if export.odd:
+            msg = f"the exporter of {self._signal} cannot take it"
+            raise SinkError(msg, too_large=payload.items > 1, keep=False)
         if not export.taken:
             msg = f"the exporter of {self._signal} did not take it"
             raise SinkError(msg)
@@ -73,6 +79,12 @@ class ExporterSink:
     def _export(self, pieces: Sequence[bytes]) -> bool:
         if self._exporter is None:
             self._exporter = self._make()
+        try:
+            return self._exported(pieces)
+        except _ABOUT_CONTENT as error:
+            raise _OddError from error
+
+    def _exported(self, pieces: Sequence[bytes]) -> bool:
         items: list[Any] = [msgspec.json.decode(piece, type=_ITEMS[self._signal]) for piece in pieces]
         resource = _resource(self._resource)
         if self._signal == "metrics":
@@ -87,6 +99,10 @@ class ExporterSink:
         return True
 
 
+class _OddError(Exception):
+    """What was to be exported is itself at fault."""
+
+
 class _Export:
     """One export in its thread."""
 
@@ -94,6 +110,7 @@ class _Export:
         self.id = id_
         self.done = anyio.Event()
         self.taken = False
+        self.odd = False
 
 
 def _in_thread(export: _Export, work: Callable[[Sequence[bytes]], bool], pieces: Sequence[bytes]) -> None:
@@ -103,7 +120,8 @@ def _in_thread(export: _Export, work: Callable[[Sequence[bytes]], bool], pieces:
     def run() -> None:
         try:
             export.taken = work(pieces)
-        except Exception:  # other people's code
+        except Exception as error:  # other people's code
+            export.odd = isinstance(error, _OddError)
             logger.warning("an exporter failed", exc_info=True)
         with suppress(anyio.RunFinishedError):
             anyio.from_thread.run_sync(export.done.set, token=token)

@@ -16,7 +16,7 @@ from lambda_extension._environment import Environment
 from lambda_extension.delivery import Delivery, DeliveryStatistics, Encoder, HTTPSink, Sink
 from lambda_extension.otel._encoders import OTLPEncoder, Protocol, Resource, Signal, read_answer
 from lambda_extension.otel._resource import lambda_resource, named_account, new_instance_id
-from lambda_extension.otel._variables import Settings, SignalSettings, settings_of, signal_settings
+from lambda_extension.otel._variables import SignalSettings, check_no_circle, settings_by_signal, settings_of
 from lambda_extension.processing import TelemetryProcessor
 from lambda_extension.processing._lifecycle import side_by_side
 
@@ -76,7 +76,8 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         variables: All environment variables; by default those of this process.
 
     Raises:
-        ValueError: A signal that there is not, or an argument or a variable that makes no sense; it is named.
+        ValueError: A signal that there is not, an endpoint that is the port of `receive`, or an argument or a variable
+            that makes no sense; it is named.
     """
 
     name = "opentelemetry"
@@ -117,7 +118,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             "metrics": metric_exporter,
         }
         _check_signals(signals, exporters)
-        self._settings = _settings_by_signal(
+        self._settings = settings_by_signal(
             signals,
             variables,
             self._general,
@@ -127,7 +128,10 @@ class OpenTelemetryProcessor(TelemetryProcessor):
             timeout=timeout,
             compression=compression,
             protocol=protocol,
+            exporters=exporters,
         )
+        if receive is not None:
+            check_no_circle(receive, self._settings.values())
         self._environment = environment or Environment.from_mapping()
         self._resource = Resource({})
         self._deliveries: dict[Signal, Delivery] = {
@@ -270,7 +274,10 @@ class OpenTelemetryProcessor(TelemetryProcessor):
 
     async def _give(self, signal: Signal, items: Sequence[Any]) -> None:
         delivery = self._deliveries.get(signal)
-        if delivery is not None and items:
+        if delivery is None:
+            return
+        delivery.count_left_out(*self._conversion().left_out(signal))
+        if items:
             await delivery.process(items)
 
     def _restored(self) -> None:
@@ -362,24 +369,6 @@ def _check_signals(signals: Collection[Signal], exporters: Mapping[Signal, objec
         if exporter is not None and signal not in signals:
             msg = f"there is an exporter for {signal}, which are not among the signals"
             raise ValueError(msg)
-
-
-def _settings_by_signal(
-    signals: Collection[Signal],
-    variables: Mapping[str, str],
-    general: Settings,
-    *,
-    sampled: Sampled | None,
-    **arguments: Any,
-) -> dict[Signal, SignalSettings]:
-    """Give the settings of each signal that leaves at all."""
-    return {
-        signal: found
-        for signal in signals
-        if (found := signal_settings(signal, variables, **arguments)).exporter != "none"
-        and not general.disabled
-        and not (signal == "traces" and sampled is None and general.sampler == "never")
-    }
 
 
 def _gzip(settings: SignalSettings) -> Literal["gzip"] | None:

@@ -84,6 +84,20 @@ def rejected(answer: bytes) -> int:
     return found if isinstance(found, int) and found < 1 << 63 else 0
 
 
+def check_request(request: bytes) -> None:
+    """See that a request of any signal is not cut off: behind such a one, no other could be read.
+
+    Raises:
+        ValueError: It is no such request.
+    """
+    try:
+        for _ in _fields(request):
+            pass
+    except IndexError:
+        msg = "the request is cut off"
+        raise ValueError(msg) from None
+
+
 def add_resource(request: bytes, values: Iterable[Mapping[str, Any]]) -> bytes:
     """Return a request of any signal whose resources have these attributes too, where they have none of that name.
 

@@ -13,7 +13,7 @@ import msgspec
 
 from lambda_extension.delivery import Compression, Delivery
 from lambda_extension.otel._encoders import JSON, PROTOBUF, Resource
-from lambda_extension.otel._protobuf import add_resource
+from lambda_extension.otel._protobuf import add_resource, check_request
 from lambda_extension.otel._values import KeyValue, attributes
 from lambda_extension.serving._asgi import Receive, Scope, Send
 
@@ -141,7 +141,10 @@ def _unpacked(signal: str, content_type: str, encoding: str, body: bytes, resour
         raise ValueError(msg)
     more = [] if resource is None else attributes(resource.values)
     if content_type == PROTOBUF:
-        return add_resource(body, more) if more else body
+        if more:
+            return add_resource(body, more)
+        check_request(body)
+        return body
     name = _ARRAYS[signal]
     try:
         found = msgspec.json.decode(body, type=dict[str, msgspec.Raw]).get(name)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 from urllib.parse import unquote, urlsplit
 
@@ -17,6 +18,7 @@ from lambda_extension.otel._values import Limits
 
 if TYPE_CHECKING:
     from lambda_extension.otel._metrics import Temporality
+    from lambda_extension.otel._phases import Sampled
 
 logger = logging.getLogger("lambda_extension.otel")
 
@@ -28,6 +30,8 @@ _SAMPLERS: Final = {
     "always_off": "never",
     "parentbased_always_off": "respect",
 }
+# What a receiver on 127.0.0.1 can be reached by.
+_HERE: Final = frozenset({"localhost", "127.0.0.1"})
 
 
 class SignalSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +124,7 @@ def signal_settings(
     timeout: float | None = None,
     compression: Any = "unset",
     protocol: Protocol | None = None,
+    own: bool = False,
 ) -> SignalSettings:
     """Read what concerns one signal: its own variables, then those of all signals; arguments win over both.
 
@@ -131,30 +136,68 @@ def signal_settings(
         timeout: Seconds that a request may take.
         compression: `gzip` or None.
         protocol: The protocol.
+        own: Whether the signal has an exporter of the caller's: which, and by what protocol, the variables then do not
+            say.
 
     Raises:
         ValueError: A variable or an argument has a value that makes no sense; the message names it.
     """
-    own = f"OTEL_EXPORTER_OTLP_{signal.upper()}_"
+    prefix = f"OTEL_EXPORTER_OTLP_{signal.upper()}_"
 
     def find(name: str) -> tuple[str, str]:
-        for variable in (own + name, f"OTEL_EXPORTER_OTLP_{name}"):
+        for variable in (prefix + name, f"OTEL_EXPORTER_OTLP_{name}"):
             if value := _get(variables, variable, ""):
                 return variable, value
         return f"OTEL_EXPORTER_OTLP_{name}", ""
 
     name, text = find("TIMEOUT")
-    # In milliseconds, by the specification; some SDKs take them for seconds.
-    seconds = timeout if timeout is not None else _number(name, text) / 1000 if text else EXPORT_LIMIT
+    # In milliseconds, by the specification, which some SDKs take for seconds; and 0 is no limit, but the delivery's.
+    seconds = timeout if timeout is not None else _number(name, text) / 1000 or math.inf if text else EXPORT_LIMIT
     name, text = find("HEADERS")
     return SignalSettings(
-        exporter=_exporter(signal, variables),
+        exporter="otlp" if own else _exporter(signal, variables),
         url=_url(signal, variables, endpoint),
         headers=_pairs(name, text) if headers is None else headers,
         timeout=seconds,
         compression=_compression(*find("COMPRESSION"), compression),
-        protocol=_protocol(*find("PROTOCOL"), protocol),
+        protocol=_protocol(*find("PROTOCOL"), protocol or ("http/json" if own else None)),
     )
+
+
+def settings_by_signal(
+    signals: Collection[Signal],
+    variables: Mapping[str, str],
+    general: Settings,
+    *,
+    sampled: Sampled | None,
+    exporters: Mapping[Signal, object],
+    **arguments: Any,
+) -> dict[Signal, SignalSettings]:
+    """Give the settings of each signal that leaves at all."""
+    return {
+        signal: found
+        for signal in signals
+        if (found := signal_settings(signal, variables, own=exporters[signal] is not None, **arguments)).exporter
+        != "none"
+        and not general.disabled
+        and not (signal == "traces" and sampled is None and general.sampler == "never")
+    }
+
+
+def check_no_circle(port: int, settings: Iterable[SignalSettings]) -> None:
+    """See that nothing is sent to where the function's telemetry is taken in: it would go round and round.
+
+    Raises:
+        ValueError: It would be.
+    """
+    for each in settings:
+        parts = urlsplit(each.url)
+        if each.exporter == "otlp" and parts.hostname in _HERE and parts.port == port:
+            msg = (
+                f"the extension would export to itself, at port {port} where it receives: pass endpoint=, and leave "
+                "OTEL_EXPORTER_OTLP_ENDPOINT to the function"
+            )
+            raise ValueError(msg)
 
 
 def _get(variables: Mapping[str, str], name: str, default: str) -> str:

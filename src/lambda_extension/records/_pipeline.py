@@ -42,11 +42,17 @@ class Pipeline:
         self._steps = [each if isinstance(each, Sample) else named(each) for each in transforms]
         self._samples = [(index, each) for index, each in enumerate(self._steps) if isinstance(each, Sample)]
         self._complained: set[tuple[str, type[Exception]]] = set()
+        self._strict = {each.name for each in self._steps if each.on_failure == "drop"}
 
     @property
     def held(self) -> int:
         """Records that a sample keeps back until it knows how their invocation ends."""
         return sum(each.held for _, each in self._samples)
+
+    @property
+    def lost(self) -> int:
+        """Records left out because a transform failed for them that lets none through then."""
+        return sum(count for name, count in self.failed.items() if name in self._strict)
 
     def apply(self, records: Sequence[Record]) -> list[Record]:
         """Give what is to be sent of these records, and of what was kept back earlier."""
