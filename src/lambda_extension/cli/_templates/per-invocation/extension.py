@@ -16,7 +16,8 @@ async def work(extension: ExtensionSession) -> None:
     async for invocation in extension:  # one turn per invocation; Lambda freezes nothing before its body ends
         async for event in invocation.telemetry():
             batch.append(event)
-        await ship(batch)
+        with anyio.CancelScope(deadline=invocation.deadline - 0.2):  # no backend may make the function time out
+            await ship(batch)
     async for event in extension.telemetry:  # what Lambda still sends at shutdown
         batch.append(event)
     await ship(batch)
