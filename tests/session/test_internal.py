@@ -120,6 +120,26 @@ def test_what_is_wrong_before_anything_is_sent_is_raised_in_the_caller(monkeypat
         start_internal(never, name=3)  # type: ignore[arg-type]  # it is the point
     with pytest.raises(LookupError, match="No such backend"):
         start_internal(never, name="inside", backend="nothing")
+    with pytest.raises(TypeError, match="needs a coroutine function"):
+        start_internal("never", name="inside")  # type: ignore[arg-type]  # as above
+
+
+@backends
+def test_a_plain_function_is_refused_in_the_caller(platform: Lambda, backend: str, options: dict[str, Any]) -> None:
+    """Not in the thread, where the error of an `await` would end the function's init and say nothing of the cause."""
+
+    def plain(_: ExtensionSession) -> None:
+        pass
+
+    with pytest.raises(TypeError, match=r"needs a coroutine function \(async def\), not <function .*plain"):
+        start_internal(
+            plain,  # type: ignore[arg-type]  # it is the point
+            name="inside",
+            runtime_api=platform.address,
+            backend=backend,
+            backend_options=options,
+        )
+    join("inside")
 
 
 @backends

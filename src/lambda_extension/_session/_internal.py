@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 import threading
@@ -54,9 +55,12 @@ def start_internal(
 
     Raises:
         TimeoutError: It could not register in time.
-        TypeError: A setting is of another type.
+        TypeError: A setting is of another type, or the function is no coroutine function.
         LambdaExtensionError: What else went wrong; any error of the start is raised here, in the caller.
     """
+    wrong = f"start_internal needs a coroutine function (async def), not {function!r}"
+    if not callable(function):
+        raise TypeError(wrong)
     started: Future[Registration] = Future()
 
     async def hold(scope: anyio.CancelScope) -> None:
@@ -68,8 +72,12 @@ def start_internal(
             environment=environment,
         ) as session:
             scope.deadline = math.inf
+            # Before the caller goes on, who is then told that this is a plain function; an async one only runs below.
+            working = function(session)
+            if not inspect.isawaitable(working):
+                raise TypeError(wrong)
             started.set_result(session.registration)
-            await function(session)
+            await working
 
     async def main() -> None:
         # One scope around everything, whose deadline goes once the extension has registered: scopes end as they began.
