@@ -113,10 +113,10 @@ async def test_fifty_invocations_are_at_the_backend_once_each(
     statuses = {number: result.status for number, result in results.items()}
     assert statuses == {number: outcome_of(number) for number in range(INVOCATIONS)}
     figures = figures_of(lambda_)
+    for signal in ("traces", "logs", "metrics"):
+        assert figures[signal]["dropped"] == figures[signal]["buffered"] == 0, lambda_.record.story()
     check_spans(backend, results)
     check_logs(backend, results, told=mode == "on-demand")
-    for signal in ("traces", "logs", "metrics"):
-        assert figures[signal]["dropped"] == figures[signal]["buffered"] == 0
     if any(counts["failures"] + counts["retries"] + counts["cut_flushes"] for counts in figures.values()):
         return  # something was sent again whose answer did not come in time: on a machine that is far too busy
     assert len({span.span_id for span in backend.spans}) == len(backend.spans)
