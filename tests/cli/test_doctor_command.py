@@ -220,6 +220,13 @@ def test_a_good_layer_for_another_processor_is_looked_at_and_not_run(tmp_path: P
     assert {verdict for verdict, _ in found.values()} == {"pass", "warn", "skip"}
 
 
+def test_doctor_does_not_run_a_program_for_another_processor(tmp_path: Path) -> None:
+    found = checks(write(tmp_path / "native", elf(OTHER)))
+    assert {name: verdict for name, (verdict, _) in found.items() if verdict != "pass"} == {
+        "registers and asks for next in time": "skip"
+    }
+
+
 INTERPRETER = "mine/python/bin/python3.13"
 
 

@@ -42,11 +42,11 @@ def machine_of(head: bytes) -> str | None:
 
 
 def compiled_in(root: Path) -> Compiled:
-    """Look at every compiled module of a layer, at its interpreters, and at what Lambda starts."""
+    """Look at every compiled module of a layer, at its interpreters, and at what Lambda starts; or at one file."""
     machines: dict[str, list[Path]] = defaultdict(list)
     pythons: dict[str, list[Path]] = defaultdict(list)
     musl: list[Path] = []
-    for path in _modules(root):
+    for path in [root] if root.is_file() else _modules(root):
         with path.open("rb") as file:
             machine = machine_of(file.read(20))
         if machine is None:

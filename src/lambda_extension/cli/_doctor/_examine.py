@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from lambda_extension.cli._doctor._behaviour import check_calm, check_rough, check_rules
-from lambda_extension.cli._doctor._binaries import compiled_in
+from lambda_extension.cli._doctor._binaries import Compiled, compiled_in
 from lambda_extension.cli._doctor._check import Check
 from lambda_extension.cli._doctor._file import can_start, check_file
 from lambda_extension.cli._doctor._layer import check_layer, foreign_machine
@@ -44,7 +44,7 @@ async def examine(path: Path, variables: Mapping[str, str], report: Report) -> N
         return
     for check in check_file(path):
         report(check)
-    if can_start(path):
+    if can_start(path) and not _is_foreign(compiled_in(path), [path], report):
         specs = [ExtensionSpec(command_of(path), name=path.name)]
         await _observe(specs, {"PATH": search_path(), **variables}, None, report)
 
@@ -60,9 +60,7 @@ async def _examine_layer(layer: Path, variables: Mapping[str, str], report: Repo
                 report(check)
         if not files or not all(map(can_start, files)):
             return
-        if (machine := foreign_machine(compiled)) is not None:
-            for file in files:
-                report(Check(_STARTS, "skip", f"it is for {machine}: on such a machine, it can be run", file.name))
+        if _is_foreign(compiled, files, report):
             return
         lacking = [file for file in files if lacks_interpreter(file) and stand_in(file, path) is None]
         for file in lacking:
@@ -70,6 +68,16 @@ async def _examine_layer(layer: Path, variables: Mapping[str, str], report: Repo
             report(Check(_STARTS, "skip", reason, file.name))
         if not lacking:
             await _observe(specs_of(root, path), {"PATH": path, **variables}, root, report)
+
+
+def _is_foreign(compiled: Compiled, files: Sequence[Path], report: Report) -> bool:
+    """Tell whether files cannot be run here though they may be right, and say so of each."""
+    machine = foreign_machine(compiled)
+    if machine is None:
+        return False
+    for file in files:
+        report(Check(_STARTS, "skip", f"it is for {machine}: on such a machine, it can be run", file.name))
+    return True
 
 
 async def _observe(
