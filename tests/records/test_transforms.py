@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 import pytest
-from events_for_records import A, B, C, correlator, done, dropped, events, line, report, start
+from events_for_records import A, B, C, correlator, done, dropped, events, line, lines_of, report, start
 
 from lambda_extension.records import (
     InvocationReport,
@@ -252,6 +252,22 @@ def test_a_failure_lets_an_invocation_go_at_its_end_and_before_its_report() -> N
     found = pipeline.apply(subject.take(events(done(A, status="timeout"), line("late"))))
     assert bodies(found) == ["a", "late"]
     assert pipeline.held == 0
+
+
+def test_pipelines_that_are_given_the_same_sample_have_nothing_in_common() -> None:
+    transforms = [only(source="function"), sample(0)]
+    pipelines = [Pipeline(transforms), Pipeline(transforms)]
+    records = correlator().take(events(start(A), line("x"), done(A, status="error"), report(A, status="error")))
+    for pipeline in pipelines:  # by turns: both keep the line back at once
+        assert pipeline.apply(records[:2]) == []
+    for pipeline in pipelines:
+        assert lines_of(pipeline.apply(records[2:])) == [("x", A)]
+        assert pipeline.held == 0
+
+
+def test_a_sample_is_not_to_be_named() -> None:
+    with pytest.raises(TypeError, match=r"sample\(0.5\) stands in a list of transforms as it is"):
+        named(sample(0.5), name="half")
 
 
 def test_a_late_line_shares_the_fate_of_its_invocation() -> None:

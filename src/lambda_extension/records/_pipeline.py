@@ -39,7 +39,8 @@ class Pipeline:
     def __init__(self, transforms: Iterable[Transform | Sample] = ()) -> None:
         self.filtered: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self._steps = [each if isinstance(each, Sample) else named(each) for each in transforms]
+        # What one pipeline keeps back must not leave by another that was given the same list.
+        self._steps = [each.anew() if isinstance(each, Sample) else named(each) for each in transforms]
         self._samples = [(index, each) for index, each in enumerate(self._steps) if isinstance(each, Sample)]
         self._complained: set[tuple[str, type[Exception]]] = set()
         self._strict = {each.name for each in self._steps if each.on_failure == "drop"}

@@ -58,6 +58,7 @@ class Sample:
     ) -> None:
         self.name: str = f"sample({ratio})"
         self.on_failure: OnFailure = "keep"
+        self._settings = (ratio, by, max_records, max_bytes)
         self._threshold = ratio * 2**32
         self._by = by or _request_id
         self._max_records = max_records
@@ -66,6 +67,10 @@ class Sample:
         self._records = 0
         self._bytes = 0
         self._verdicts: OrderedDict[str, bool] = OrderedDict()
+
+    def anew(self) -> Sample:
+        """Return one of the same settings that keeps nothing back yet."""
+        return Sample(*self._settings)
 
     @property
     def held(self) -> int:

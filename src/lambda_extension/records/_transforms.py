@@ -48,11 +48,15 @@ def named(function: Transform, *, name: str | None = None, on_failure: OnFailure
         on_failure: `keep` lets the record go on untouched, `drop` leaves it out.
 
     Raises:
-        TypeError: The function is none, or a coroutine function.
+        TypeError: The function is none, a coroutine function, or what `sample` gives, which has to see how invocations
+            end and stands in a list of transforms as it is.
     """
     if isinstance(function, Named):
         return function if name is None else Named(function.function, name, on_failure)
     given: Any = function
+    if hasattr(given, "observe"):
+        msg = f"{given.name} stands in a list of transforms as it is: named, nobody tells it how invocations end"
+        raise TypeError(msg)
     if not callable(given) or inspect.iscoroutinefunction(given):
         msg = f"a transform is a plain function from a record to a record, to several, or to none, not {function!r}"
         raise TypeError(msg)
