@@ -521,11 +521,21 @@ async def test_work_in_the_background_waits_for_the_cool_down() -> None:
         tasks.cancel_scope.cancel()
 
 
-async def test_a_transform_that_fails_and_leaves_its_record_out_is_counted() -> None:
+async def test_a_transform_that_fails_is_counted_and_its_record_is_dropped_only_where_it_is_to_be() -> None:
+    """Also where two have the same name."""
+
     def fail(record: Any) -> Any:
         raise KeyError(record)
 
-    delivery = Delivery(ScriptedSink(), transforms=[named(fail, on_failure="drop")], spill=None)
+    strict = named(fail, on_failure="drop")
+    delivery = Delivery(ScriptedSink(), transforms=[fail, only(source="function"), fail, strict], spill=None)
     await delivery.process(logs(1, 2))
-    figures = delivery.statistics()
+    kept = Delivery(ScriptedSink(), transforms=[fail, fail], spill=None)
+    await kept.process(logs(1, 2))
+    await kept.process(logs(3))
+    figures, others = delivery.statistics(), kept.statistics()
     assert (figures.received, figures.dropped_by_reason) == (2, {"transform_failed": 2})
+    assert (others.received, others.buffered, others.dropped) == (3, 3, 0)
+    assert (figures.transform_failures, others.transform_failures) == ({"fail": 6}, {"fail": 6})
+    assert "; transforms failed 6 times (fail 6);" in str(figures)
+    assert "transforms" not in str(Delivery(ScriptedSink(), spill=None).statistics())

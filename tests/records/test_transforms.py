@@ -255,7 +255,7 @@ def test_a_failure_lets_an_invocation_go_at_its_end_and_before_its_report() -> N
 
 
 def test_pipelines_that_are_given_the_same_sample_have_nothing_in_common() -> None:
-    transforms = [only(source="function"), sample(0)]
+    transforms: list[Any] = [only(source="function"), sample(0)]
     pipelines = [Pipeline(transforms), Pipeline(transforms)]
     records = correlator().take(events(start(A), line("x"), done(A, status="error"), report(A, status="error")))
     for pipeline in pipelines:  # by turns: both keep the line back at once

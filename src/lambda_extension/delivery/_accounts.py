@@ -32,6 +32,7 @@ class DeliveryStatistics:
             it fails for).
         filtered: What a transform, a hook, or the encoder, left out because it is meant to.
         filtered_by_name: By which transform; `encoder` for what came to nothing in the encoder.
+        transform_failures: How often each transform has raised, by its name; what it left out for that is dropped.
         batches: Payloads acknowledged.
         bytes: Bytes of their bodies.
         retries: Sends repeated within a flush.
@@ -56,6 +57,7 @@ class DeliveryStatistics:
     dropped_by_reason: Counter[str] = attrs.field(factory=Counter)
     filtered: int = 0
     filtered_by_name: Counter[str] = attrs.field(factory=Counter)
+    transform_failures: Counter[str] = attrs.field(factory=Counter)
     batches: int = 0
     bytes: int = 0
     retries: int = 0
@@ -71,12 +73,14 @@ class DeliveryStatistics:
     longest_hold: float = 0.0
 
     def __str__(self) -> str:
+        failed = self.transform_failures
         mean = self.held_seconds / self.invocations * 1000 if self.invocations else 0.0
         return (
             f"received {self.received} (recovered {self.recovered}), delivered {self.delivered}"
             f" in {self.batches} batches of {self.bytes} bytes, buffered {self.buffered}, spilled {self.spilled},"
             f" dropped {self.dropped}{_listed(self.dropped_by_reason)},"
             f" filtered {self.filtered}{_listed(self.filtered_by_name)};"
+            f"{f' transforms failed {failed.total()} times{_listed(failed)};' if failed else ''}"
             f" {self.retries} retries, {self.failures} failures; {self.flushes} flushes ({self.cut_flushes} cut off)"
             f" of {self.flush_seconds * 1000:.0f} ms, longest {self.longest_flush * 1000:.0f} ms;"
             f" {self.invocations} invocations held {mean:.1f} ms on average, {self.longest_hold * 1000:.0f} ms at most"
@@ -88,6 +92,7 @@ class DeliveryStatistics:
             self,
             dropped_by_reason=Counter(self.dropped_by_reason),
             filtered_by_name=Counter(self.filtered_by_name),
+            transform_failures=Counter(self.transform_failures),
         )
 
     def drop(self, reason: str, items: int) -> None:

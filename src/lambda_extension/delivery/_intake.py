@@ -54,7 +54,7 @@ class Intake:
         self._registration: Registration | None = None
         self._pipeline: Pipeline | None = None
         self._counted: Counter[str] = Counter()
-        self._failed = 0
+        self._lost = 0
         if transforms is not None or getattr(encoder, "records", False):
             from lambda_extension.records import Pipeline  # only where there are records
 
@@ -112,8 +112,9 @@ class Intake:
         for name, count in pipeline.filtered.items():
             self._leave_out(name, count - self._counted[name])
             self._counted[name] = count
-        self._drop("transform_failed", pipeline.lost - self._failed)
-        self._failed = pipeline.lost
+        self._accounts.transform_failures.update(pipeline.failed - self._accounts.transform_failures)
+        self._drop("transform_failed", pipeline.lost - self._lost)
+        self._lost = pipeline.lost
 
     def _leave_out(self, name: str, items: int) -> None:
         if items:

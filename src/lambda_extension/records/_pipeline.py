@@ -31,6 +31,7 @@ class Pipeline:
     Attributes:
         filtered: How many records each transform has left out, by its name.
         failed: How often each has raised, by its name.
+        lost: How many records were left out because a transform raised.
 
     Raises:
         TypeError: One of the transforms is no plain function.
@@ -39,21 +40,16 @@ class Pipeline:
     def __init__(self, transforms: Iterable[Transform | Sample] = ()) -> None:
         self.filtered: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
+        self.lost = 0
         # What one pipeline keeps back must not leave by another that was given the same list.
         self._steps = [each.anew() if isinstance(each, Sample) else named(each) for each in transforms]
         self._samples = [(index, each) for index, each in enumerate(self._steps) if isinstance(each, Sample)]
         self._complained: set[tuple[str, type[Exception]]] = set()
-        self._strict = {each.name for each in self._steps if each.on_failure == "drop"}
 
     @property
     def held(self) -> int:
         """Records that a sample keeps back until it knows how their invocation ends."""
         return sum(each.held for _, each in self._samples)
-
-    @property
-    def lost(self) -> int:
-        """Records left out because a transform failed for them that lets none through then."""
-        return sum(count for name, count in self.failed.items() if name in self._strict)
 
     def apply(self, records: Sequence[Record]) -> list[Record]:
         """Give what is to be sent of these records, and of what was kept back earlier."""
@@ -112,6 +108,8 @@ class Pipeline:
                 self._complain(step.name, error)
                 if step.on_failure == "keep":
                     out.append(record)
+                else:
+                    self.lost += 1
         if isinstance(step, Sample):
             left_out = held + len(records) - step.held - len(out)
         self._count(step.name, left_out)
