@@ -20,7 +20,7 @@ from lambda_extension import ShutdownReason, TelemetryProcessor, run_telemetry
 from lambda_extension.delivery import Batching, Delivery, Spill
 from lambda_extension.delivery._batches import Buffer
 from lambda_extension.delivery._spill import SpillStore
-from lambda_extension.records import without
+from lambda_extension.records import Holding, LineSettings, only, without
 from lambda_extension.telemetry import decode
 from waiting import eventually
 
@@ -134,6 +134,28 @@ async def test_a_kill_costs_a_report_only_what_had_been_told_before_it(tmp_path:
     records = [json.loads(piece) for payload in sink.payloads for piece in payload.pieces]
     assert [(each["type"], each["requestId"]) for each in records] == [("function", "r-1"), ("report", "r-1")]
     assert "started" not in records[1]
+
+
+async def test_a_kill_costs_no_more_lines_than_may_be_held_back(tmp_path: Path) -> None:
+    """On-demand none is, but after a loss: what was told after it waits until its invocation is known."""
+
+    async def begin() -> Delivery:
+        lines = LineSettings(holding=Holding(max_records=2))
+        spill = Spill(directory=tmp_path, durable=True)
+        delivery = Delivery(ScriptedSink(), transforms=[only(source="function")], lines=lines, spill=spill)
+        await delivery.init(REGISTRATION)
+        return delivery
+
+    killed = await begin()
+    told: list[dict[str, Any]] = [
+        {"time": TIME, "type": "platform.start", "record": {"requestId": "r-1"}},
+        *({"time": TIME, "type": "function", "record": f"before {number}"} for number in range(5)),
+        {"time": TIME, "type": "platform.logsDropped", "record": {"droppedRecords": 1}},
+        *({"time": TIME, "type": "function", "record": f"after {number}"} for number in range(5)),
+    ]
+    await killed.process(decode(json.dumps(told).encode()))
+    del killed
+    assert (await begin()).statistics().recovered == 5 + 5 - 2
 
 
 async def test_memory_that_is_on_disk_already_costs_nothing_to_free(tmp_path: Path) -> None:
