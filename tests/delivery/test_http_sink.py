@@ -311,6 +311,18 @@ async def test_connections_are_kept_but_not_over_a_gap_in_the_wall_clock() -> No
     assert other.requests[0].startswith(b"POST /path?token=canary HTTP/1.1\r\n")
 
 
+async def test_a_request_that_goes_well_writes_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """Nor does httpx, which by itself tells of each request at INFO, with its URL."""
+    caplog.set_level(logging.INFO)
+    async with server(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as peer:
+        sink = HTTPSink(peer.url)
+        with anyio.fail_after(5):
+            await sink.open()
+            await sink.send(PAYLOAD)
+        await sink.aclose()
+    assert caplog.records == []
+
+
 @pytest.mark.parametrize("most", [64 * 1024, 4 * 1024 * 1024], ids=["a reason", "of each event"])
 async def test_of_an_answer_without_an_end_a_part_is_read_and_its_status_counts(most: int) -> None:
     """And its connection is not used again, since what follows would be more of it."""
