@@ -109,12 +109,18 @@ def test_keys_give_away_values_that_no_pattern_knows() -> None:
         "headers": {"Authorization": "Basic YTpi", "authorization": ["Basic YTpi"], "Accept": "*/*"},
         "secret_access_key": "",
         "sessionToken": {"nested": "stays"},
+        "accessToken": 123456,
+        "refresh_token": [1, {"a": 2}],
+        "id-token": 0,
     }
     assert redacted(body) == {
         "SecretAccessKey": "[redacted]",
         "headers": {"Authorization": "[redacted]", "authorization": "[redacted]", "Accept": "*/*"},
         "secret_access_key": "",
         "sessionToken": {"nested": "stays"},
+        "accessToken": "[redacted]",
+        "refresh_token": "[redacted]",
+        "id-token": 0,
     }
 
 

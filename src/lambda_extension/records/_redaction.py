@@ -253,10 +253,10 @@ class _Redaction:
         for key, item in value.items():
             name, whole = (key, False) if type(key) is not str else keys.get(key) or self._key(key)
             kind = type(item)
-            if kind is int and -least < item < least:
-                new = item
-            elif whole and item and kind is not dict:
+            if whole and item and kind is not dict:
                 new = self._replacement
+            elif kind is int and -least < item < least:
+                new = item
             else:
                 # Once each: what is looked at again at every level takes twice as long for every level.
                 new = self._text(item) if kind is str else self._value(item, depth)
