@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from events_for_records import (
@@ -140,14 +142,17 @@ def test_a_record_in_json_is_flat_and_leaves_out_what_is_unknown_and_the_raw_eve
     }
 
 
-def test_what_json_has_no_form_for_is_encoded_all_the_same() -> None:
-    record = correlator().take(events(line("x")))[0]
+@pytest.mark.parametrize("before", [[], [start(A)]])
+def test_what_json_has_no_form_for_is_encoded_all_the_same(before: list[Any]) -> None:
+    record = correlator().take(events(*before, line("x")))[-1]
     strange = record.replace(body="a\ud800b", attributes={"n": 2**70, "o": pytest, "\udc00": [(1, "\ud800\udc00")]})
     told = msgspec.json.decode(strange.encode())
     assert told["body"] == "a\ufffdb"
     assert told["attributes"]["n"] == str(2**70)
     assert told["attributes"]["o"].startswith("<module 'pytest'")
     assert told["attributes"]["\ufffd"] == [[1, "\U00010000"]]
+    assert told.get("requestId") == (A if before else None)
+    assert told["functionName"] == "orders"
 
 
 def test_lines_after_a_loss_are_held_until_the_invocation_is_known_to_have_run_on() -> None:

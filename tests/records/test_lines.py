@@ -36,6 +36,7 @@ PLATFORM = "2026-03-01T10:00:00.005Z"
         ("hello", (0, None, PLATFORM, "hello", {})),
         ("", (0, None, PLATFORM, "", {})),
         ("[not a level] x", (0, None, PLATFORM, "[not a level] x", {})),
+        ("[x]\ta\tb\tc", (0, None, PLATFORM, "[x]\ta\tb\tc", {})),
         ("[INFO", (0, None, PLATFORM, "[INFO", {})),
         # awslambdaric
         (f"[INFO]\t{TEN}\t{A}\thello\tyou", (9, "INFO", TEN, "hello\tyou", {})),
