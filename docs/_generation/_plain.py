@@ -14,7 +14,7 @@ from _generation._names import with_defaults
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
-_COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
+_COMMENT = re.compile(r"(?<!`)<!--.*?-->\n?", re.DOTALL)  # not one that is spoken of
 _ROLE = re.compile(r"\{py:\w+\}`~?(?:[\w.]+\.)?(\w+)`")
 _TITLED_ROLE = re.compile(r"\{py:\w+\}`([^`<]+) <[^`>]+>`")
 _GLOSSARY = re.compile(r"```\{glossary\}\n(.*?)```\n", re.DOTALL)
