@@ -86,6 +86,7 @@ def test_what_concerns_all_signals() -> None:
     assert (found.disabled, found.service_name, found.temporality) == (True, "shop", "cumulative")
     assert dict(found.resource) == {"deployment.environment.name": "live", "team": "a,b"}
     assert (found.sampler, found.span_limits, found.log_limits) == ("always", Limits(100, 9), Limits(50, 3))
+    assert repr(found) == "Settings(disabled=True, resource=<deployment.environment.name, team>)"
 
 
 def test_a_sampler_that_is_not_known_is_said(caplog: pytest.LogCaptureFixture) -> None:
