@@ -201,6 +201,7 @@ async def test_the_ready_made_extension_ships_without_code(
     assert ('"app":"shop"' in "".join(bodies)) is managed
 
 
+@pytest.mark.timeout(600)  # it copies a whole Python, on a busy machine too
 async def test_a_node_function_gets_an_extension_with_an_interpreter_of_its_own(
     emulator_binary: Path, tmp_path: Path
 ) -> None:
