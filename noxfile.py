@@ -50,6 +50,8 @@ LEANING = [
     "tests/telemetry/test_receiver.py",
 ]
 LICENSES = "MIT;BSD;Apache;MPL;PSF"
+# Before what fetches something from elsewhere and has no time-out of its own.
+BOUNDED = ["timeout", "--kill-after=10", "600"] if shutil.which("timeout") else []
 CI_BENCH = ["--quick", "--only", "startup,growth", "--contestants", "floor,asyncio,trio"]
 
 
@@ -129,7 +131,8 @@ def audit(session: nox.Session) -> None:
     report = Path(session.create_tmp()) / "audit.json"
     report.unlink(missing_ok=True)
     # It exits with 1 where it found something, and where a package is not in the advisory database, so look closer.
-    session.run("pip-audit", "-f", "json", "-o", str(report), "--progress-spinner", "off", success_codes=[0, 1])
+    command = [*BOUNDED, "pip-audit", "-f", "json", "-o", str(report), "--progress-spinner", "off"]
+    session.run(*command, external=True, success_codes=[0, 1])
     found = json.loads(report.read_text())["dependencies"] if report.exists() else []
     known = [package for package in found if "skip_reason" not in package]
     if not known:
@@ -220,7 +223,7 @@ def deployment(session: nox.Session) -> None:
     if shutil.which("npm"):
         tools = Path(session.create_tmp()).absolute()
         command = ["npm", "install", "--prefix", str(tools), "--no-audit", "--no-fund", "--silent", "--ignore-scripts"]
-        session.run(*command, "osls@4", external=True)
+        session.run(*BOUNDED, *command, "osls@4", external=True)
         env["SERVERLESS_BINARY"] = str(tools / "node_modules" / ".bin" / "osls")
     tests = ["tests/deployment", "tests/cli/test_init_command.py::test_a_new_project_is_clean_to_ruff_and_mypy"]
     session.run("pytest", "-q", "-n", "2", *tests, env=env)
@@ -232,12 +235,14 @@ def emulator(session: nox.Session) -> None:
     session.install("-e", EXTRAS, *groups("tests"))
     wheels = Path(session.create_tmp())
     session.install("pip")
-    session.run("python", "-m", "pip", "download", "-q", "--no-deps", "-d", str(wheels), "aws-sam-cli>=1.150")
+    download = [*BOUNDED, "python", "-m", "pip", "download", "-q", "--no-deps", "-d", str(wheels)]
+    session.run(*download, "aws-sam-cli>=1.150", external=True)
     wheel = max(wheels.glob("aws_sam_cli-*.whl"))
     env = {"LAMBDA_RIE_WHEEL": str(wheel)}
     if os.environ.get("CI"):
         env["LAMBDA_RIE_REQUIRED"] = "1"
-    session.run("pytest", "-m", "emulator", "tests/emulator", *session.posargs, env=env)
+    side_by_side = ["-n", "4", "--dist", "worksteal"]  # each emulator is in namespaces of its own
+    session.run("pytest", *side_by_side, "-m", "emulator", "tests/emulator", *session.posargs, env=env)
 
 
 @nox.session
@@ -250,11 +255,10 @@ def browser(session: nox.Session) -> None:
         and shutil.which("apt-get")
         and not os.getuid()
     ):
-        session.run("apt-get", "update", "-qq", external=True, silent=True)
+        session.run(*BOUNDED, "apt-get", "update", "-qq", external=True, silent=True)
         packages = ["-y", "-qq", "--no-install-recommends", "chromium"]
-        session.run(
-            "apt-get", "install", *packages, external=True, silent=True, env={"DEBIAN_FRONTEND": "noninteractive"}
-        )
+        command = [*BOUNDED, "apt-get", "install", *packages]
+        session.run(*command, external=True, silent=True, env={"DEBIAN_FRONTEND": "noninteractive"})
     env = {"CHROMIUM_REQUIRED": "1"} if os.environ.get("CI") else {}
     session.run("pytest", "-m", "browser", "tests/simulator", env=env)
 
