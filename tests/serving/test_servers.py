@@ -152,6 +152,30 @@ async def test_peers_that_leave_in_the_middle_cost_nobody_anything(server: Serve
                 assert await other.answer() == (200, b"")
 
 
+@pytest.mark.parametrize("when", ["before a request", "during a request", "after an answer"])
+async def test_a_peer_that_sends_no_more_leaves_no_connection_behind(server: ServerName, when: str) -> None:
+    """Or each that the platform closes would cost a file, and memory, until there is no room."""
+    entered, leave = anyio.Event(), anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        entered.set()
+        await leave.wait()
+        await echo(scope, receive, send)
+
+    async with running(app, server) as run, await run.connect() as peer:
+        if when != "before a request":
+            await peer.send(GET)
+            await entered.wait()
+        if when == "after an answer":
+            leave.set()
+            assert await peer.answer() == (200, b"")
+        await peer.stream.send_eof()
+        leave.set()
+        with anyio.fail_after(5):
+            await peer.rest()
+        assert await run.ask() == (200, b"")
+
+
 async def test_what_breaks_hypercorn_on_a_connection_is_counted_by_its_name(caplog: pytest.LogCaptureFixture) -> None:
     class Flavour:
         WorkerContext = staticmethod(lambda _: None)
@@ -240,7 +264,9 @@ async def test_a_connection_that_hypercorn_keeps_though_its_peer_has_gone_makes_
         WorkerContext = staticmethod(lambda _: None)
 
         @staticmethod
-        async def serve_connection(app: object, config: object, context: object, sock: socket.socket) -> None:
+        async def serve_connection(
+            app: object, config: object, context: object, sock: socket.socket, on_end: object
+        ) -> None:
             served.append(sock)
             await anyio.sleep_forever()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, final
@@ -60,6 +61,7 @@ class HypercornServer:
         self._most = most_connections
         self._open: dict[socket.socket, tuple[anyio.CancelScope, object]] = {}  # with the peer's address
         self._busy: set[Any] = set()  # the addresses of peers that have a request under way
+        self._leaving: dict[Any, anyio.CancelScope] = {}  # and of those that have gone meanwhile
         self._room = anyio.Event()
 
     async def wait_room(self) -> None:
@@ -78,15 +80,19 @@ class HypercornServer:
         """Serve one connection until it ends, and close it."""
         with sock, anyio.CancelScope() as scope:
             try:
-                self._open[sock] = scope, sock.getpeername()[:2]
+                peer = sock.getpeername()[:2]
             except OSError:
                 return  # gone already
+            self._open[sock] = scope, peer
             try:
-                await self._flavour.serve_connection(self._wrapped, self._config, self._context, sock)
+                await self._flavour.serve_connection(
+                    self._wrapped, self._config, self._context, sock, functools.partial(self._let_go, peer, scope)
+                )
             except Exception as error:  # noqa: BLE001 - of hypercorn, whose errors are many, alone or in groups
                 self._faults.note(f"a connection broke: {_name(error)} in hypercorn")
             finally:
                 del self._open[sock]
+                self._leaving.pop(peer, None)
                 self._room.set()
 
     async def run(self) -> None:
@@ -95,6 +101,13 @@ class HypercornServer:
     async def end(self) -> None:
         """Close what is idle, and the rest once it has been answered."""
         await self._context.terminated.set()
+
+    def _let_go(self, peer: Any, scope: anyio.CancelScope) -> None:
+        """End the connection of a peer that has gone, once the app is done with what it has sent."""
+        if peer in self._busy:
+            self._leaving[peer] = scope
+        else:
+            scope.cancel()
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app; what hypercorn cannot send is the connection's fault, everything else the app's."""
@@ -118,6 +131,8 @@ class HypercornServer:
                 self._faults.note("the app failed", error)
         finally:
             self._busy.discard(peer)
+            if peer in self._leaving:
+                self._leaving[peer].cancel()
             self._room.set()
 
 
