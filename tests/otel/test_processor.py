@@ -391,6 +391,7 @@ ZIPPED = {**JSON, "Content-Encoding": "gzip"}
         pytest.param("POST", "/v1/traces", JSON, b" " * 9_000_000, 413, id="too-long"),
         pytest.param("POST", "/v1/traces", JSON, b"{}", 200, id="empty"),
         pytest.param("POST", "/v1/traces", PROTOBUF, b"\x0a\x7fcut", 400, id="cut-off-protobuf"),
+        pytest.param("POST", "/v1/traces", ZIPPED, gzip.compress(b"{}") * 2, 400, id="two-in-one"),
     ],
 )
 async def test_what_the_function_may_not_send_is_refused(

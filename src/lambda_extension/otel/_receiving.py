@@ -133,8 +133,8 @@ def _unpacked(signal: str, content_type: str, encoding: str, body: bytes, resour
         except zlib.error as error:
             msg = f"the body is not {encoding}: {error}"
             raise ValueError(msg) from error
-        if not unpacker.eof:
-            msg = "the body is cut off, or unpacks to too much"
+        if not unpacker.eof or unpacker.unused_data:
+            msg = "the body is cut off, unpacks to too much, or goes on behind its end"
             raise ValueError(msg)
     elif encoding.lower() not in {"", "identity"}:
         msg = f"content encoding {encoding!r} is not supported: it is gzip or none"
