@@ -14,7 +14,7 @@ import anyio
 from benchmarks.corpus import batches
 from lambda_extension.telemetry import FunctionLog, PlatformReport, PlatformRuntimeDone, PlatformStart, decode
 from lambda_extension.telemetry._app import TelemetryReceiver
-from lambda_extension.telemetry._stream import Batch, Statistics, TelemetryStream
+from lambda_extension.telemetry._stream import Batch, Counters, TelemetryStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ def microseconds(work: Callable[[], object]) -> float:
 async def stream_microseconds(batch: Batch) -> float:
     """Return the least of a few rounds of touching every event of the stream, which gives one batch per round."""
     send, receive = anyio.create_memory_object_stream[Batch](1)
-    stream = TelemetryStream(receive, Statistics(), before_read=lambda: None, failure=lambda: None)
+    stream = TelemetryStream(receive, Counters(), before_read=lambda: None, failure=lambda: None)
     taken = []
     async with send, receive:
         for _ in range(ROUNDS):

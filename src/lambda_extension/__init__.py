@@ -20,15 +20,17 @@ if TYPE_CHECKING or not import_on_use(__name__):
         ShutdownReason as ShutdownReason,
         TelemetryType as TelemetryType,
     )
+    from lambda_extension._api._events import (
+        InvokeEvent as InvokeEvent,
+        ShutdownEvent as ShutdownEvent,
+        Tracing as Tracing,
+    )
+    from lambda_extension._api._logs import LogsSubscription as LogsSubscription
     from lambda_extension._api._models import (
         Buffering as Buffering,
         Destination as Destination,
-        InvokeEvent as InvokeEvent,
-        LogsSubscription as LogsSubscription,
         Registration as Registration,
-        ShutdownEvent as ShutdownEvent,
         TelemetrySubscription as TelemetrySubscription,
-        Tracing as Tracing,
     )
     from lambda_extension._environment import Environment as Environment
     from lambda_extension._exceptions import (
@@ -49,10 +51,8 @@ if TYPE_CHECKING or not import_on_use(__name__):
         InvocationOutcome as InvocationOutcome,
     )
     from lambda_extension._session._open import open_extension as open_extension, open_telemetry as open_telemetry
-    from lambda_extension._session._session import (
-        ExtensionSession as ExtensionSession,
-        Shutdown as Shutdown,
-    )
+    from lambda_extension._session._session import ExtensionSession as ExtensionSession
+    from lambda_extension._session._shutdown import Shutdown as Shutdown
     from lambda_extension.processing._extension import Extension as Extension, run as run
     from lambda_extension.processing._processor import (
         TelemetryProcessor as TelemetryProcessor,

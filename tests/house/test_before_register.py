@@ -1,10 +1,12 @@
-"""What each entry point has imported when it registers, since the function's runtime starts only then."""
+"""What each entry point has imported when it registers, which the function waits for, and before it asks for next."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -66,3 +68,62 @@ def test_flush_policies_need_nothing_of_delivery() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "lambda_extension.delivery" not in done.stdout.split()
     assert lambda_extension.delivery.Adaptive is lambda_extension.processing.Adaptive
+
+
+class Platform(BaseHTTPRequestHandler):
+    """Takes a registration and a subscription."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Lambda-Extension-Identifier", "id")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def do_PUT(self) -> None:
+        self.do_POST()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+# The user's code of init has run, and the first event would be asked for.
+BEFORE_NEXT = """
+    import os, sys
+    from lambda_extension import open_telemetry
+    async with open_telemetry():
+        print(*sys.modules, flush=True)
+        os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_what_comes_with_an_event_or_is_seldom_asked_for_is_not_imported_before_next(backend: str) -> None:
+    with HTTPServer(("127.0.0.1", 0), Platform) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", MAIN.format(BEFORE_NEXT, backend)],
+                env={**os.environ, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{server.server_port}"},
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+        finally:
+            server.shutdown()
+            serving.join(5)
+    modules = {name.removeprefix("lambda_extension.") for name in done.stdout.split()}
+    assert {"_api._models", "telemetry._app"} <= modules
+    assert not modules & {
+        "_api._events",
+        "_api._logs",
+        "_session._shutdown",
+        "logs",
+        "telemetry._misfits",
+        "telemetry._splitting",
+        "telemetry._statistics",
+        "telemetry._tolerant",
+    }

@@ -156,7 +156,7 @@ HOSTILE = [
 
 @pytest.fixture
 def little_effort(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lambda_extension.telemetry._decoding.Effort", lambda: Effort(STEPS))
+    monkeypatch.setattr("lambda_extension.telemetry._misfits.Effort", lambda: Effort(STEPS))
 
 
 def calls_of(function: Callable[[], Any]) -> int:

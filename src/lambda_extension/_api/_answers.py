@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from lambda_extension._api._enums import EventType
-from lambda_extension._api._models import InvokeEvent, Registration, ShutdownEvent, event_from_wire
+from lambda_extension._api._models import Registration
 from lambda_extension._api._parsing import Response
 from lambda_extension._environment import Environment
 from lambda_extension._exceptions import (
@@ -20,6 +20,9 @@ from lambda_extension._exceptions import (
     SubscriptionError,
     TelemetryNotSupportedError,
 )
+
+if TYPE_CHECKING:
+    from lambda_extension._api._events import InvokeEvent, ShutdownEvent
 
 logger = logging.getLogger("lambda_extension")
 
@@ -84,6 +87,9 @@ def read_event(response: Response) -> InvokeEvent | ShutdownEvent | None:
     Raises:
         DecodeError: It is no event.
     """
+    # Not before the first has come, which the end of init does not wait for.
+    from lambda_extension._api._events import event_from_wire
+
     body = _object(response, "next")
     try:
         event = event_from_wire(body)

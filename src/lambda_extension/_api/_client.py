@@ -17,14 +17,7 @@ import msgspec
 
 from lambda_extension._api._answers import IDENTIFIER, accepted, read_event, read_registration, refusal
 from lambda_extension._api._enums import EventType
-from lambda_extension._api._models import (
-    Destination,
-    InvokeEvent,
-    LogsSubscription,
-    Registration,
-    ShutdownEvent,
-    TelemetrySubscription,
-)
+from lambda_extension._api._models import Destination, Registration, TelemetrySubscription
 from lambda_extension._api._parsing import Response
 from lambda_extension._api._register import extension_name, split_address, take_early, wanted_events
 from lambda_extension._api._transport import Connections
@@ -44,6 +37,9 @@ from lambda_extension.early import JSON, REGISTER, register_body, register_heade
 
 if TYPE_CHECKING:
     import httpx
+
+    from lambda_extension._api._events import InvokeEvent, ShutdownEvent
+    from lambda_extension._api._logs import LogsSubscription
 
 logger = logging.getLogger("lambda_extension")
 
@@ -198,6 +194,8 @@ class ExtensionClient:
             event = await self._next()
             while event is None:
                 event = await self._next()
+            from lambda_extension._api._events import InvokeEvent  # not before the first has come
+
             if isinstance(event, InvokeEvent):
                 self._next_refused = None
             else:

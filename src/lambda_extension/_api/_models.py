@@ -1,33 +1,18 @@
-"""Types of the Extensions API: registration, events, subscriptions, with the limits that the platform sets."""
+"""What a session needs before it asks for the first event: registration and subscription, with the platform's limits.
+
+What comes later, or seldom, stands in modules of its own (`_events`, `_logs`): making a class takes attrs a third of a
+millisecond, and a function's cold start waits for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import attrs
 
-from lambda_extension._api._enums import (
-    EventType,
-    LogsSchemaVersion,
-    SchemaVersion,
-    ShutdownReason,
-    TelemetryType,
-)
+from lambda_extension._api._enums import EventType, SchemaVersion, TelemetryType
 from lambda_extension._validators import whole
-
-
-@attrs.frozen(kw_only=True)
-class Tracing:
-    """The trace header of an invocation.
-
-    Attributes:
-        type: Kind of header, `X-Amzn-Trace-Id`.
-        value: The header as it came, such as `Root=1-…;Parent=…;Sampled=1`; may be empty.
-    """
-
-    type: str = "X-Amzn-Trace-Id"
-    value: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -51,38 +36,6 @@ class Registration:
     handler: str = ""
     account_id: str | None = None
     events: tuple[EventType, ...] = ()
-
-
-@attrs.frozen(kw_only=True)
-class InvokeEvent:
-    """An invocation has begun.
-
-    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-extensions-api.html
-
-    Attributes:
-        deadline_ms: When the function times out, in epoch milliseconds.
-        request_id: AWS request id of the invocation.
-        invoked_function_arn: The ARN that was invoked, with its version or alias if one was named.
-        tracing: Trace header; None when the platform sent none.
-    """
-
-    deadline_ms: int
-    request_id: str
-    invoked_function_arn: str = ""
-    tracing: Tracing | None = None
-
-
-@attrs.frozen(kw_only=True)
-class ShutdownEvent:
-    """The environment goes away.
-
-    Attributes:
-        deadline_ms: When the process is killed, in epoch milliseconds.
-        shutdown_reason: Why; an open enumeration.
-    """
-
-    deadline_ms: int
-    shutdown_reason: ShutdownReason
 
 
 @attrs.frozen(kw_only=True)
@@ -140,14 +93,21 @@ class Destination:
         return {"protocol": "HTTP", "URI": f"http://{self.host}:{self.port}{self.path}"}
 
 
-def _types(values: Iterable[TelemetryType | str]) -> tuple[TelemetryType, ...]:
+def telemetry_types(values: Iterable[TelemetryType | str]) -> tuple[TelemetryType, ...]:
+    """Make them of their names, each once.
+
+    Raises:
+        TypeError: It is no collection.
+        ValueError: The API has no such type.
+    """
     if isinstance(values, str) or not isinstance(values, Iterable):
         msg = f"types must be a collection of telemetry types, not {values!r}"
         raise TypeError(msg)
     return tuple(dict.fromkeys(TelemetryType(value) for value in values))
 
 
-def _not_empty(instance: object, attribute: attrs.Attribute[Any], value: tuple[TelemetryType, ...]) -> None:
+def not_empty(instance: object, attribute: attrs.Attribute[Any], value: tuple[TelemetryType, ...]) -> None:
+    """Refuse, as a validator of attrs, to subscribe to nothing."""
     if not value:
         msg = f"{type(instance).__name__}.{attribute.name} must name at least one telemetry type"
         raise ValueError(msg)
@@ -172,8 +132,8 @@ class TelemetrySubscription:
 
     types: tuple[TelemetryType, ...] = attrs.field(
         default=(TelemetryType.PLATFORM, TelemetryType.FUNCTION),
-        converter=_types,
-        validator=_not_empty,
+        converter=telemetry_types,
+        validator=not_empty,
     )
     buffering: Buffering = attrs.field(
         factory=lambda: Buffering(timeout_ms=25), validator=attrs.validators.instance_of(Buffering)
@@ -194,78 +154,3 @@ class TelemetrySubscription:
             "destination": destination.to_wire(),
             "buffering": self.buffering.to_wire(),
         }
-
-
-@attrs.frozen(kw_only=True)
-class LogsSubscription:
-    """What to ask of the Logs API, which AWS has deprecated in favour of the Telemetry API.
-
-    Attributes:
-        types: Categories; by default platform and function.
-        buffering: How events are gathered; by default the platform sends 100 ms after a batch's first event, the least
-            that AWS's description of this API allows, since an extension that flushes before the freeze waits for it.
-        schema_version: Version of the event schema.
-
-    Raises:
-        TypeError: A value is of another type.
-        ValueError: A type or version that the API does not have, or no type at all.
-    """
-
-    types: tuple[TelemetryType, ...] = attrs.field(
-        default=(TelemetryType.PLATFORM, TelemetryType.FUNCTION),
-        converter=_types,
-        validator=_not_empty,
-    )
-    buffering: Buffering = attrs.field(
-        factory=lambda: Buffering(timeout_ms=100), validator=attrs.validators.instance_of(Buffering)
-    )
-    schema_version: LogsSchemaVersion = attrs.field(default=LogsSchemaVersion.V2021_03_18, converter=LogsSchemaVersion)
-
-    @property
-    def sees_ends(self) -> bool:
-        """Whether `platform.runtimeDone`, the end of an invocation, is among what this asks for."""
-        return TelemetryType.PLATFORM in self.types and self.schema_version is not LogsSchemaVersion.V2020_08_15
-
-    def to_wire(self, destination: Destination) -> dict[str, Any]:
-        """Give the JSON object that the platform takes."""
-        return {
-            "schemaVersion": str(self.schema_version),
-            "types": [str(kind) for kind in self.types],
-            "destination": destination.to_wire(),
-            "buffering": self.buffering.to_wire(),
-        }
-
-
-def _tracing(body: Any) -> Tracing | None:
-    """Make of it what can be made: a trace header of another shape is no reason to lose an invocation."""
-    if isinstance(body, str):
-        return Tracing(value=body)
-    if not isinstance(body, Mapping):
-        return None
-    return Tracing(type=str(body.get("type") or "X-Amzn-Trace-Id"), value=str(body.get("value") or ""))
-
-
-def event_from_wire(body: Mapping[str, Any]) -> InvokeEvent | ShutdownEvent | None:
-    """Make an event of a decoded `/next` body; None when its type is neither INVOKE nor SHUTDOWN.
-
-    Raises:
-        ValueError: A required field is missing.
-    """
-    try:
-        kind = body["eventType"]
-        if kind == EventType.INVOKE:
-            return InvokeEvent(
-                deadline_ms=int(body["deadlineMs"]),
-                request_id=str(body["requestId"]),
-                invoked_function_arn=str(body.get("invokedFunctionArn") or ""),
-                tracing=_tracing(body.get("tracing")),
-            )
-        if kind == EventType.SHUTDOWN:
-            return ShutdownEvent(
-                deadline_ms=int(body["deadlineMs"]),
-                shutdown_reason=ShutdownReason(str(body.get("shutdownReason") or "unknown")),
-            )
-    except (KeyError, TypeError, ValueError, OverflowError) as error:  # the last is of an infinite number
-        msg = f"the event does not have the expected shape ({type(error).__name__}: {error}): {body!r}"
-        raise ValueError(msg) from error
-    return None

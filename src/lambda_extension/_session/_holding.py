@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import anyio
 
 from lambda_extension._api._client import ExtensionClient
-from lambda_extension._api._models import LogsSubscription, TelemetrySubscription
+from lambda_extension._api._models import TelemetrySubscription
 from lambda_extension._budget import QUIET_MARGIN, error_phases
 from lambda_extension._exceptions import TelemetryNotSupportedError
 from lambda_extension._session._life import Life
@@ -17,6 +18,9 @@ from lambda_extension._session._reporting import Reporter
 from lambda_extension._session._session import ExtensionSession
 from lambda_extension.telemetry import ReceiverSettings, decode
 from lambda_extension.telemetry._receiver import Decode, Listener
+
+if TYPE_CHECKING:
+    from lambda_extension._api._logs import LogsSubscription
 
 logger = logging.getLogger("lambda_extension")
 
@@ -96,10 +100,10 @@ async def _listen(
     quiet = subscription.buffering.timeout_ms / 1000 + QUIET_MARGIN
     listener = await Listener.bind(settings, decode=_decoder_of(subscription), quiet=quiet)
     try:
-        if isinstance(subscription, LogsSubscription):
-            await client.subscribe_logs(subscription, listener.destination)
-        else:
+        if isinstance(subscription, TelemetrySubscription):
             await client.subscribe_telemetry(subscription, listener.destination)
+        else:
+            await client.subscribe_logs(subscription, listener.destination)
     except TelemetryNotSupportedError as error:
         if required:
             listener.close()
@@ -113,8 +117,8 @@ async def _listen(
 
 
 def _decoder_of(subscription: TelemetrySubscription | LogsSubscription) -> Decode:
-    if isinstance(subscription, LogsSubscription):
-        from lambda_extension.logs import decode as decode_logs  # which nobody needs who does not ask for logs
+    if isinstance(subscription, TelemetrySubscription):
+        return decode
+    from lambda_extension.logs import decode as decode_logs  # which nobody needs who does not ask for logs
 
-        return decode_logs
-    return decode
+    return decode_logs

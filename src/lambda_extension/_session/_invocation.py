@@ -7,13 +7,15 @@ import re
 from collections.abc import AsyncIterator, Callable
 from enum import Enum
 from time import monotonic
-from typing import Final, NoReturn, final
+from typing import TYPE_CHECKING, Final, NoReturn, final
 
 import anyio
 
-from lambda_extension._api._models import InvokeEvent
 from lambda_extension._budget import INVOCATION_MARGIN
 from lambda_extension.telemetry import PlatformRuntimeDone, TelemetryEvent, TelemetryStream, UnknownEvent
+
+if TYPE_CHECKING:
+    from lambda_extension._api._events import InvokeEvent
 
 # Seconds between two looks at the clock of the event loop while a batch is read: each costs more than giving an event,
 # and to see whether one is due costs a fifth of that.
@@ -142,9 +144,6 @@ def ended_request(event: TelemetryEvent) -> str | None:
         return event.record.request_id
     if type(event) is UnknownEvent and event.type == "platform.runtimeDone":
         # In the text, since JSON's own reader may have refused what stands beside it.
-        found = _REQUEST_ID.search(event.raw)
+        found = re.search(rb'"requestId"\s*:\s*"([!#-\[\]-~]+)"', event.raw)
         return None if found is None else found[1].decode("ascii")
     return None
-
-
-_REQUEST_ID = re.compile(rb'"requestId"\s*:\s*"([!#-\[\]-~]+)"')

@@ -7,19 +7,14 @@ import gc
 import logging
 import math
 import signal
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import anyio
 import anyio.abc
 
 from lambda_extension._api._client import ExtensionClient, leaf_of
 from lambda_extension._api._enums import EventType, ShutdownReason
-from lambda_extension._api._models import (
-    InvokeEvent,
-    LogsSubscription,
-    ShutdownEvent,
-    TelemetrySubscription,
-)
+from lambda_extension._api._models import TelemetrySubscription
 from lambda_extension._budget import (
     SHUTDOWN_BUDGET,
     SHUTDOWN_MARGIN,
@@ -30,10 +25,15 @@ from lambda_extension._budget import (
     wall_clock,
 )
 from lambda_extension._session._invocation import Invocation
-from lambda_extension._session._session import ExtensionSession, Shutdown
+from lambda_extension._session._session import ExtensionSession
 from lambda_extension._session._signals import watch_signals
 from lambda_extension.telemetry import TelemetryStream
 from lambda_extension.telemetry._receiver import Listener
+
+if TYPE_CHECKING:
+    from lambda_extension._api._events import InvokeEvent, ShutdownEvent
+    from lambda_extension._api._logs import LogsSubscription
+    from lambda_extension._session._shutdown import Shutdown
 
 logger = logging.getLogger("lambda_extension")
 
@@ -208,6 +208,8 @@ class Life:
     def _take(self, event: InvokeEvent | ShutdownEvent) -> None:
         # While Lambda was waited for, hours may have passed, the receiver may have broken, and a signal may have begun
         # the shutdown: an invocation that comes then is not begun, since nobody would end it.
+        from lambda_extension._api._events import ShutdownEvent  # which the end of init does not wait for
+
         if isinstance(event, ShutdownEvent):
             self._begin_shutdown(event)
         elif self._passing_by:  # an emulator sends what was not asked for
@@ -236,6 +238,8 @@ class Life:
     def _begin_shutdown(self, event: ShutdownEvent) -> None:
         if self.shutdown is not None:
             return
+        from lambda_extension._session._shutdown import Shutdown  # which nothing before needs
+
         self.deadline = to_deadline(event.deadline_ms)
         self.shutdown = Shutdown(event=event, deadline=self.deadline - SHUTDOWN_MARGIN)
         # Only now, and never across the wait for an event: over a freeze, a timer that is armed means nothing.
@@ -252,6 +256,8 @@ class Life:
             # Asked twice: whatever still runs is cancelled.
             self._tasks.cancel_scope.deadline = -math.inf
             return
+        from lambda_extension._api._events import ShutdownEvent  # which nothing before needs
+
         deadline_ms = int((wall_clock.get()() + SHUTDOWN_BUDGET) * 1000)
         self._begin_shutdown(ShutdownEvent(deadline_ms=deadline_ms, shutdown_reason=ShutdownReason(number.name)))
 
@@ -260,8 +266,8 @@ class Life:
             if cut_off:
                 logger.warning("the shutdown deadline cut the extension off")
             return
-        counts = self._stream.statistics()
-        if cut_off or counts.buffered_events or counts.rejected_batches:
+        if cut_off or self._stream.buffered or self._stream.rejected:
+            counts = self._stream.statistics()
             logger.warning(
                 "%s: %d events delivered, %d left over, %d batches rejected",
                 "the shutdown deadline cut the extension off" if cut_off else "telemetry was left unread",

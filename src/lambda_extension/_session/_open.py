@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import anyio.abc
     import httpx
 
-    from lambda_extension._api._models import LogsSubscription, TelemetrySubscription
+    from lambda_extension._api._logs import LogsSubscription
+    from lambda_extension._api._models import TelemetrySubscription
     from lambda_extension._environment import Environment
     from lambda_extension._session._session import ExtensionSession
     from lambda_extension.telemetry import ReceiverSettings, TelemetryStream

@@ -4,35 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, final
 
-import attrs
-
 from lambda_extension._api._client import ExtensionClient
-from lambda_extension._api._enums import ShutdownReason
-from lambda_extension._api._models import Registration, ShutdownEvent
+from lambda_extension._api._models import Registration
 from lambda_extension._environment import Environment
 from lambda_extension._session._invocation import Invocation
 from lambda_extension.telemetry import TelemetryStream
 
 if TYPE_CHECKING:
     from lambda_extension._session._life import Life
-
-
-@attrs.frozen(kw_only=True)
-class Shutdown:
-    """The environment, or this process, is about to end.
-
-    Attributes:
-        event: What the platform sent; after a signal, an event made of the signal's name and a budget of 2 seconds.
-        deadline: When everything still running is cancelled, on the clock of `anyio.current_time()`.
-    """
-
-    event: ShutdownEvent
-    deadline: float
-
-    @property
-    def reason(self) -> ShutdownReason:
-        """Why."""
-        return self.event.shutdown_reason
+    from lambda_extension._session._shutdown import Shutdown
 
 
 @final

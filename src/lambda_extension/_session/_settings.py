@@ -36,10 +36,12 @@ def check_settings(
     check_type("name", name, str | None, "a string or None")
     check_type("runtime_api", runtime_api, str | None, "a string of host:port or None")
     if telemetry is not None:
-        from lambda_extension._api._models import LogsSubscription, TelemetrySubscription
+        from lambda_extension._api._models import TelemetrySubscription
 
-        wanted = "a TelemetrySubscription, a LogsSubscription or None"
-        check_type("telemetry", telemetry, TelemetrySubscription | LogsSubscription, wanted)
+        if not isinstance(telemetry, TelemetrySubscription):
+            from lambda_extension._api._logs import LogsSubscription
+
+            check_type("telemetry", telemetry, LogsSubscription, "a TelemetrySubscription, a LogsSubscription or None")
     if receiver is not None:
         from lambda_extension.telemetry import ReceiverSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Unpack
 
-from lambda_extension._api._models import LogsSubscription
+from lambda_extension._api._logs import LogsSubscription
 from lambda_extension.processing._processor import run_telemetry
 
 if TYPE_CHECKING:

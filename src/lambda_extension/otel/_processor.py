@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     import anyio.abc
 
     from lambda_extension._api._enums import ShutdownReason
-    from lambda_extension._api._models import InvokeEvent, Registration
+    from lambda_extension._api._events import InvokeEvent
+    from lambda_extension._api._models import Registration
     from lambda_extension.otel._conversion import Conversion
     from lambda_extension.otel._metrics import Temporality
     from lambda_extension.otel._model import OTLPMetric, OTLPSpan

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import httpx
 
     from lambda_extension._api._client import ExtensionClient
-    from lambda_extension._api._models import InvokeEvent
+    from lambda_extension._api._events import InvokeEvent
     from lambda_extension._environment import Environment
     from lambda_extension._session._session import ExtensionSession
 

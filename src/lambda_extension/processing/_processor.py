@@ -23,7 +23,9 @@ logger = logging.getLogger("lambda_extension")
 if TYPE_CHECKING:
     import httpx
 
-    from lambda_extension._api._models import InvokeEvent, LogsSubscription, Registration, TelemetrySubscription
+    from lambda_extension._api._events import InvokeEvent
+    from lambda_extension._api._logs import LogsSubscription
+    from lambda_extension._api._models import Registration, TelemetrySubscription
     from lambda_extension._environment import Environment
     from lambda_extension._session._invocation import Invocation
     from lambda_extension._session._session import ExtensionSession

@@ -50,9 +50,9 @@ if TYPE_CHECKING or not import_on_use(__name__):
         TraceContext as TraceContext,
         parse_time as parse_time,
     )
+    from lambda_extension.telemetry._statistics import Statistics as Statistics
     from lambda_extension.telemetry._stream import (
         Batch as Batch,
         ReceiverSettings as ReceiverSettings,
-        Statistics as Statistics,
         TelemetryStream as TelemetryStream,
     )

@@ -20,8 +20,7 @@ from lambda_extension.telemetry._events import (
     TelemetryEvent,
     UnknownEvent,
 )
-from lambda_extension.telemetry._splitting import count_events
-from lambda_extension.telemetry._stream import Batch, Statistics
+from lambda_extension.telemetry._stream import Batch, Counters
 
 logger = logging.getLogger("lambda_extension.telemetry")
 
@@ -47,7 +46,7 @@ class TelemetryReceiver:
         max_body_bytes: int,
         decode: Callable[[bytes], list[TelemetryEvent]] = decode,
     ) -> None:
-        self.counters = Statistics()
+        self.counters = Counters()
         self.open_requests: dict[str, None] = {}
         self.answers_when_taken = False
         self._stream = stream
@@ -101,7 +100,7 @@ class TelemetryReceiver:
         if body is None:
             return 0, b""
         if len(body) > self._max_body_bytes:
-            self._refuse(count_events(body) + cut_off, f"that is longer than {self._max_body_bytes} bytes")
+            self._refuse(_count_events(body) + cut_off, f"that is longer than {self._max_body_bytes} bytes")
             return 413, b"the body is longer than %d bytes" % self._max_body_bytes
         sequence_id = next((value for name, value in scope["headers"] if name == b"sequence-id"), None)
         try:
@@ -134,7 +133,7 @@ class TelemetryReceiver:
             chunk = message.get("body", b"")
             room = self._max_body_bytes + 1 - size
             if len(chunk) > room:
-                cut_off += count_events(chunk[room:])
+                cut_off += _count_events(chunk[room:])
                 chunk = chunk[:room]
             if chunk:
                 size += len(chunk)
@@ -155,7 +154,7 @@ class TelemetryReceiver:
             # Lambda repeats what was refused: once said, it must not stand in the way of all that follows.
             return 200, b""
         self._refused = digest
-        self._refuse(count_events(body), "that is not a JSON array of events")
+        self._refuse(_count_events(body), "that is not a JSON array of events")
         return 400, str(error).encode("utf-8", "replace")
 
     async def _deliver(self, batch: Batch, identity: tuple[str, int, int] | None) -> tuple[int, bytes]:
@@ -213,6 +212,12 @@ class TelemetryReceiver:
         else:
             self.counters.unknown_events += 1
         return 0
+
+
+def _count_events(text: bytes) -> int:
+    from lambda_extension.telemetry._splitting import count_events  # for a body that is refused, as hashlib above
+
+    return count_events(text)
 
 
 async def _answer(send: Send, status: int, text: bytes) -> None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Any, Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, get_args
 
 import msgspec
 
-from lambda_extension._exceptions import DecodeError
 from lambda_extension.telemetry._events import KnownEvent, TelemetryEvent, UnknownEvent
-from lambda_extension.telemetry._splitting import ODD_EVENT, Effort, NotAnArrayError, members, split
-from lambda_extension.telemetry._tolerant import UNREADABLE, MisfitError, read_struct, read_text
+
+if TYPE_CHECKING:
+    from lambda_extension.telemetry._misfits import TolerantDecoder
 
 EventT = TypeVar("EventT")
-
-# Why an event is unknown that may hold others.
-_TOO_ODD = "too much in one body is odd"
-_RAW_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class EventDecoder(Generic[EventT]):
@@ -33,12 +29,12 @@ class EventDecoder(Generic[EventT]):
         return msgspec.json.Decoder(self._events)
 
     @cached_property
-    def _one(self) -> msgspec.json.Decoder[EventT]:
-        return msgspec.json.Decoder(self._event)
+    def _tolerant(self) -> TolerantDecoder[EventT]:
+        # Who is sent what AWS documents never needs it.
+        from lambda_extension.telemetry._misfits import TolerantDecoder
 
-    @cached_property
-    def _kinds(self) -> dict[str, type[msgspec.Struct]]:
-        return {kind.type: kind for kind in get_args(self._event)}
+        kinds = {kind.type: kind for kind in get_args(self._event)}
+        return TolerantDecoder(msgspec.json.Decoder(self._event), kinds)
 
     def decode(self, body: bytes | bytearray | memoryview) -> list[EventT | UnknownEvent]:
         """Decode a batch in one typed pass; only if that fails, event by event, so that one misfit costs no other.
@@ -50,52 +46,9 @@ class EventDecoder(Generic[EventT]):
         """
         try:
             return self._batch.decode(body)  # type: ignore[return-value]  # a list of fewer kinds
-        except UNREADABLE:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
-        try:
-            return list(self._decode_each(map(bytes, _RAW_ARRAY.decode(body)), Effort()))
-        except UNREADABLE as error:
-            reason = str(error)
-        try:
-            effort = Effort()
-            return list(self._decode_each(split(bytes(body), effort), effort))
-        except NotAnArrayError:
-            msg = f"not a JSON array of events: {reason} (the body has {len(body)} bytes)"
-            raise DecodeError(msg) from None
-
-    def _decode_each(self, pieces: Iterator[bytes], effort: Effort) -> Iterator[EventT | UnknownEvent]:
-        for piece in pieces:
-            if effort.left <= 0:
-                yield UnknownEvent(raw=b",".join([piece, *pieces]), reason=_TOO_ODD)
-                return
-            yield self._decode_one(piece, effort)
-
-    def _decode_one(self, raw: bytes, effort: Effort) -> EventT | UnknownEvent:
-        try:
-            return self._one.decode(raw)
-        except UNREADABLE as error:
-            reason = str(error)
-        effort.take(ODD_EVENT)
-        given = members(raw, effort)
-        kind, time = _text(given.get("type")), _text(given.get("time"))
-        known = None if kind is None else self._kinds.get(kind)
-        if known is not None:
-            try:
-                event: EventT = read_struct(known, raw, effort)
-                if effort.left > 0:
-                    return event
-                reason = _TOO_ODD
-            except MisfitError as error:
-                reason = str(error)
-        return UnknownEvent(raw=raw, type=kind, time=time, reason=reason)
-
-
-def _text(raw: bytes | None) -> str | None:
-    """Read a string, and nothing else."""
-    try:
-        return read_text(raw) if raw is not None and raw[:1] == b'"' else None
-    except MisfitError:
-        return None
+        return self._tolerant.decode(body)
 
 
 _DECODER: EventDecoder[KnownEvent] = EventDecoder(KnownEvent)

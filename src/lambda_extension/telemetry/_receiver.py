@@ -17,8 +17,9 @@ from lambda_extension._threads import look_up
 from lambda_extension.serving._asgi import ServerName
 from lambda_extension.serving._serve import check_server, serve_app
 from lambda_extension.serving._socket import listen_on
-from lambda_extension.telemetry import Batch, ReceiverSettings, Statistics
+from lambda_extension.telemetry import Batch, ReceiverSettings
 from lambda_extension.telemetry._app import TelemetryReceiver
+from lambda_extension.telemetry._stream import Counters
 
 logger = logging.getLogger("lambda_extension")
 
@@ -51,7 +52,7 @@ class Listener:
         self.batches: MemoryObjectReceiveStream[Batch]
         self._send, self.batches = anyio.create_memory_object_stream[Batch](settings.max_buffered_batches)
         self._receiver = TelemetryReceiver(self._send, max_body_bytes=settings.max_body_bytes, decode=decode)
-        self.counters: Statistics = self._receiver.counters
+        self.counters: Counters = self._receiver.counters
         self._stop = anyio.Event()
         self._stopped = anyio.Event()
 

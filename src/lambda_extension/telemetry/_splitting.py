@@ -32,7 +32,7 @@ _READ_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # After a member's value: another member, or the end of the object, before which some leave a comma.
 _MEMBER_END = re.compile(rb'[ \t\r\n]*+(?:,[ \t\r\n]*+(?:["}]|\Z)|\}|\Z)')
 _READ_ELEMENTS = msgspec.json.Decoder(list[msgspec.Raw])
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 # A step is one token, or what takes as long: half a microsecond or so on a whole core. Lambda sends 10,000 events at
@@ -138,7 +138,7 @@ def _something(piece: bytes) -> Iterator[bytes]:
 def _is_whole(piece: bytes) -> bool:
     try:
         _READ.decode(piece)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return True
 
@@ -155,7 +155,7 @@ def members(raw: bytes, effort: Effort) -> dict[str, bytes]:
     """Give the members of an object by name, each as its JSON; of one that breaks, those before, and the rest of it."""
     try:
         return {name: bytes(value) for name, value in _READ_MEMBERS.decode(raw).items()}
-    except _UNREADABLE:
+    except UNREADABLE:
         return _members_by_structure(raw, effort)
 
 
@@ -192,7 +192,7 @@ def elements(raw: bytes, effort: Effort) -> list[bytes]:
     """Give the elements of an array, none where it is not one."""
     try:
         return list(map(bytes, _READ_ELEMENTS.decode(raw)))
-    except _UNREADABLE:
+    except UNREADABLE:
         pass
     try:
         return list(split(raw, effort))

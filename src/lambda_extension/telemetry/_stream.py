@@ -17,6 +17,7 @@ from lambda_extension.telemetry._events import TelemetryEvent
 
 if TYPE_CHECKING:
     from lambda_extension._session._session import ExtensionSession
+    from lambda_extension.telemetry._statistics import Statistics
 
 
 @attrs.frozen(kw_only=True)
@@ -66,39 +67,21 @@ class Batch:
 _NO_BATCH = Batch(events=[])
 
 
-@attrs.define(kw_only=True)
-class Statistics:
-    """What has happened to telemetry so far; all numbers are totals, but for `buffered_events`.
+@final
+class Counters:
+    """What the receiver counts. `Statistics` says what each is; that is made once somebody asks, which few do."""
 
-    The receiver counts in one of these; what `TelemetryStream.statistics` gives is a copy, which changes no more.
-
-    Attributes:
-        received_batches: Batches taken in and acknowledged.
-        received_events: Events in them.
-        received_bytes: Bytes of their bodies.
-        unknown_events: Events among them that are an `UnknownEvent`.
-        delivered_events: Events that the consumer has taken.
-        buffered_events: Events taken in that wait for the consumer now.
-        repeated_batches: Batches that came twice in a row and were delivered once.
-        refused_bodies: Bodies that were not a JSON array (answered 400), or too long (413).
-        refused_events: Events in them, as far as they could be told: at least one for each.
-        rejected_batches: Batches answered 503, unacknowledged, since the stream had closed.
-        dropped_events: Events that the platform reported as dropped.
-        dropped_bytes: Bytes that the platform reported as dropped.
-    """
-
-    received_batches: int = 0
-    received_events: int = 0
-    received_bytes: int = 0
-    unknown_events: int = 0
-    delivered_events: int = 0
-    buffered_events: int = 0
-    repeated_batches: int = 0
-    refused_bodies: int = 0
-    refused_events: int = 0
-    rejected_batches: int = 0
-    dropped_events: int = 0
-    dropped_bytes: int = 0
+    def __init__(self) -> None:
+        self.received_batches: int = 0
+        self.received_events: int = 0
+        self.received_bytes: int = 0
+        self.unknown_events: int = 0
+        self.repeated_batches: int = 0
+        self.refused_bodies: int = 0
+        self.refused_events: int = 0
+        self.rejected_batches: int = 0
+        self.dropped_events: int = 0
+        self.dropped_bytes: int = 0
 
 
 @final
@@ -112,7 +95,7 @@ class TelemetryStream:
     def __init__(
         self,
         receive: MemoryObjectReceiveStream[Batch],
-        counters: Statistics,
+        counters: Counters,
         *,
         before_read: Callable[[], None],
         failure: Callable[[], Exception | None],
@@ -179,9 +162,20 @@ class TelemetryStream:
 
     def statistics(self) -> Statistics:
         """Count what has been received, delivered, refused and dropped so far."""
+        from lambda_extension.telemetry._statistics import Statistics  # which few ask for
+
         delivered = self._received - self._left
-        buffered = self._counters.received_events - delivered
-        return attrs.evolve(self._counters, delivered_events=delivered, buffered_events=buffered)
+        return Statistics(**vars(self._counters), delivered_events=delivered, buffered_events=self.buffered)
+
+    @property
+    def buffered(self) -> int:
+        """Events taken in that wait for the consumer now."""
+        return self._counters.received_events - self._received + self._left
+
+    @property
+    def rejected(self) -> int:
+        """Batches answered 503, unacknowledged, since the stream had closed."""
+        return self._counters.rejected_batches
 
     async def _take_batch(self) -> Batch:
         """Take the rest of the current batch, or the next one."""

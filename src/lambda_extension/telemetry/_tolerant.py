@@ -11,9 +11,7 @@ from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
-from lambda_extension.telemetry._splitting import ODD_EVENT, Effort, elements, members
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+from lambda_extension.telemetry._splitting import ODD_EVENT, UNREADABLE, Effort, elements, members
 
 
 class MisfitError(ValueError):
