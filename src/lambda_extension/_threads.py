@@ -11,8 +11,6 @@ from ipaddress import ip_address
 from typing import Any, TypeVar
 
 import anyio
-import anyio.from_thread
-import anyio.lowlevel
 from sniffio import current_async_library_cvar
 
 T = TypeVar("T")
@@ -27,22 +25,22 @@ async def in_daemon_thread(function: Callable[..., T], *args: Any) -> T:
     """
     outcome: list[T] = []
     failure: list[BaseException] = []
-    done = anyio.Event()
-    token = anyio.lowlevel.current_token()
     context = contextvars.copy_context()
     context.run(current_async_library_cvar.set, None)
+    # Its end says that the work is done, whether or not the event loop still runs by then: nothing is called across
+    # threads, and anyio.from_thread, which makes classes, is not imported.
+    done, working = socket.socketpair()
 
     def work() -> None:
-        try:
-            outcome.append(context.run(function, *args))
-        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            failure.append(error)
-        # The event loop may have ended meanwhile.
-        with contextlib.suppress(anyio.RunFinishedError, RuntimeError):
-            anyio.from_thread.run_sync(done.set, token=token)
+        with working:
+            try:
+                outcome.append(context.run(function, *args))
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+                failure.append(error)
 
-    threading.Thread(target=work, daemon=True, name="lambda_extension work").start()
-    await done.wait()
+    with done:
+        threading.Thread(target=work, daemon=True, name="lambda_extension work").start()
+        await anyio.wait_readable(done)
     if failure:
         raise failure[0]
     return outcome[0]
