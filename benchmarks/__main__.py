@@ -38,9 +38,9 @@ class Scale:
 
 
 FULL = Scale(
-    startups=20,
+    startups=15,
     rounds=5,
-    plan={20: 4000, 1000: 300, 4000: 75},
+    plan={20: 3000, 1000: 200, 4000: 60},
     invocations=300,
     growth=[10**4, 10**5, 10**6],
 )
@@ -169,12 +169,12 @@ def _quota(contestants: list[Contestant], scale: Scale, run: report.Run) -> None
         run.skipped["start-up under a processor quota"] = str(reason)
         _say(f"skipping quota: {reason}")
         return
-    _interleave(contestants, scale.rounds, run, measure.small)
+    _interleave(contestants, min(scale.rounds, 3), run, measure.small)
 
 
 def _cold_start(contestants: list[Contestant], scale: Scale, run: report.Run) -> None:
     chosen = [contestant for contestant in contestants if contestant.name in (*OURS, "floor")]
-    _interleave(chosen, scale.rounds, run, cold_start)
+    _interleave(chosen, min(scale.rounds, 3), run, cold_start)
 
 
 def _throughput(contestants: list[Contestant], scale: Scale, run: report.Run) -> None:
@@ -206,7 +206,7 @@ def _invoke(contestants: list[Contestant], scale: Scale, run: report.Run) -> Non
 
 def _memory(contestants: list[Contestant], scale: Scale, run: report.Run) -> None:
     contestants = [contestant for contestant in contestants if contestant.counts]
-    _interleave(contestants, min(scale.rounds, 3), run, measure.flood)
+    _interleave(contestants, min(scale.rounds, 2), run, measure.flood)
     ours = [contestant for contestant in contestants if contestant.name in OURS]
     for buffered in (1, 4, 16):
 
@@ -221,7 +221,7 @@ def _growth(contestants: list[Contestant], scale: Scale, run: report.Run) -> Non
     chosen = [contestant for contestant in contestants if contestant.name in (*OURS, "floor")]
     _interleave(
         chosen,
-        min(scale.rounds, 3),
+        min(scale.rounds, 2),
         run,
         lambda contestant: measure.growth(contestant, scale.growth),
     )
