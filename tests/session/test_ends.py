@@ -274,9 +274,10 @@ async def test_an_invocation_that_comes_after_the_receiver_broke_is_not_begun(mo
     async with FakeLambda() as platform:
         with anyio.fail_after(5), pytest.raises(OSError, match="the socket is gone"):
             async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
-                with anyio.move_on_after(0):
-                    await extension.__anext__()  # which has /next asked for
-                await platform.waiting.wait()
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(extension.__anext__)  # which has /next asked for
+                    await platform.waiting.wait()
+                    tasks.cancel_scope.cancel()
                 breaks.set()
                 await broken.wait()
                 platform.invoke()

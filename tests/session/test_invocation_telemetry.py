@@ -165,3 +165,21 @@ async def test_a_telemetry_stream_gives_its_session() -> None:
                 assert [event async for event in telemetry] == []
                 assert telemetry.session.shutdown is not None
                 assert telemetry.session.shutdown.reason == "failure"
+
+
+async def test_a_step_that_was_cancelled_before_it_began_asks_for_nothing() -> None:
+    """A task that is woken as another one fails goes on to its next await: asked, Lambda would freeze the end."""
+    async with FakeLambda() as platform:
+        platform.invoke("r1", 3600)
+        with anyio.fail_after(5):
+            async with open_extension(**settings(platform)) as extension:
+                await extension.__anext__()
+                with anyio.CancelScope() as scope:
+                    scope.cancel()
+                    await extension.__anext__()
+                assert scope.cancelled_caught
+                await anyio.wait_all_tasks_blocked()
+                assert platform.names.count("event/next") == 1
+                platform.shut_down()
+                with pytest.raises(StopAsyncIteration):
+                    await extension.__anext__()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from lambda_extension._api._client import ExtensionClient, leaf_of
 from lambda_extension._api._enums import EventType, ShutdownReason
@@ -111,6 +112,9 @@ class Life:
 
     async def next_invocation(self) -> Invocation:
         """Wait for the next invocation; see `ExtensionSession.__anext__`."""
+        # Whoever is woken as another task fails is cancelled at its next await only. Were Lambda asked for an event
+        # before, it might freeze the environment in the middle of the hook and of the report.
+        await anyio.lowlevel.checkpoint_if_cancelled()
         self._ask()
         with self._guard:
             await self._arrived.wait()

@@ -83,7 +83,8 @@ class ExtensionSession:
     async def __anext__(self) -> Invocation:
         """Ask Lambda for the next event and wait for it, for hours if need be.
 
-        A cancelled call loses nothing: the request stays under way and the next call takes its answer.
+        A cancelled call loses nothing: the request stays under way and the next call takes its answer. One that was
+        cancelled before it began asks for nothing.
 
         Raises:
             anyio.BusyResourceError: Another task waits already.
