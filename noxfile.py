@@ -198,8 +198,8 @@ def package(session: nox.Session) -> None:
     artifacts = sorted(str(path) for path in out.iterdir())
     session.run("twine", "check", "--strict", *artifacts)
     session.install("pytest>=8.3")
-    # Without the project's own settings, which are for plugins that are not here.
-    test = ["-c", os.devnull, "--rootdir", ".", "tests/house/test_distribution.py"]
+    # Without the settings of the project and of its tests, which are for what is not here.
+    test = ["-c", os.devnull, "--rootdir", ".", "--noconftest", "tests/house/test_distribution.py"]
     session.run("pytest", "-q", "-p", "no:cacheprovider", *test, env={"DISTRIBUTION": str(out)})
     (wheel,) = out.glob("*.whl")
     empty = Path(session.create_tmp()).absolute() / "empty"
