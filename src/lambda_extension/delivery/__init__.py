@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from lambda_extension._lazy import import_on_use
 
 if TYPE_CHECKING or not import_on_use(__name__):
-    from lambda_extension.delivery._accounts import DeliveryStatistics as DeliveryStatistics
     from lambda_extension.delivery._batches import Batching as Batching
     from lambda_extension.delivery._breaker import Breaker as Breaker
     from lambda_extension.delivery._delivery import Delivery as Delivery
@@ -26,6 +25,7 @@ if TYPE_CHECKING or not import_on_use(__name__):
         SinkError as SinkError,
     )
     from lambda_extension.delivery._spill import Spill as Spill
+    from lambda_extension.delivery._statistics import DeliveryStatistics as DeliveryStatistics
     from lambda_extension.processing._background_policies import Continuous as Continuous, OnSize as OnSize
     from lambda_extension.processing._policies import (
         Action as Action,

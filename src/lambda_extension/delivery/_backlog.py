@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from lambda_extension._budget import NOTING_LIMIT
-from lambda_extension.delivery._accounts import Complaints, DeliveryStatistics, logger
+from lambda_extension.delivery._accounts import Accounts, Complaints, logger
 from lambda_extension.delivery._batches import Batch, Batching, Buffer
 from lambda_extension.delivery._spill import CorruptRecordError, Record, Spill, SpillStore
 
@@ -33,9 +33,7 @@ class Backlog:
         complaints: Says what is wrong with the store.
     """
 
-    def __init__(
-        self, batching: Batching, content_type: str, accounts: DeliveryStatistics, complaints: Complaints
-    ) -> None:
+    def __init__(self, batching: Batching, content_type: str, accounts: Accounts, complaints: Complaints) -> None:
         self._buffer = Buffer(batching)
         self._content_type = content_type
         self._accounts = accounts

@@ -19,7 +19,7 @@ from lambda_extension._api._enums import ShutdownReason
 from lambda_extension._api._models import Registration
 from lambda_extension._budget import DELIVERY_END, NOTING_LIMIT, SHUTDOWN_BUDGET, shielded, wall_clock
 from lambda_extension._validators import check_type
-from lambda_extension.delivery._accounts import Complaints, DeliveryStatistics, logger
+from lambda_extension.delivery._accounts import Accounts, Complaints, logger
 from lambda_extension.delivery._backlog import Backlog
 from lambda_extension.delivery._batches import Batching
 from lambda_extension.delivery._breaker import Breaker, CircuitBreaker
@@ -31,6 +31,7 @@ from lambda_extension.delivery._sinks import Sink
 from lambda_extension.delivery._spill import Spill
 
 if TYPE_CHECKING:
+    from lambda_extension.delivery._statistics import DeliveryStatistics
     from lambda_extension.records import LineSettings, Sample, Transform
 
 # Which delivery has which spill directory; those of default directories by name.
@@ -108,7 +109,7 @@ class Delivery:
         self.durable: bool = spill is not None and spill.durable
         self._max_buffered_bytes = max_buffered_bytes
         self._wall_clock = wall_clock.get()
-        self._accounts = accounts = DeliveryStatistics()
+        self._accounts = accounts = Accounts()
         complaints = Complaints(self._label)
         batching = (batching or Batching()).within(limits)
         self._backlog = Backlog(batching, encoder.content_type, accounts, complaints)
@@ -138,8 +139,7 @@ class Delivery:
 
     def statistics(self) -> DeliveryStatistics:
         """Count what has become of every event so far; as text, it is the line that `shutdown` logs."""
-        self._accounts.buffered = self._backlog.items
-        return self._accounts.copy()
+        return self._accounts.statistics(buffered=self._backlog.items)
 
     @property
     def waiting_bytes(self) -> int:

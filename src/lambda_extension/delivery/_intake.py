@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
-from lambda_extension.delivery._accounts import Complaints, DeliveryStatistics
+from lambda_extension.delivery._accounts import Accounts, Complaints
 from lambda_extension.delivery._backlog import Backlog
 from lambda_extension.delivery._encoders import Encoder
 from lambda_extension.telemetry import PlatformRestoreStart
@@ -41,7 +41,7 @@ class Intake:
         lines: LineSettings | None = None,
         *,
         backlog: Backlog,
-        accounts: DeliveryStatistics,
+        accounts: Accounts,
         complaints: Complaints,
     ) -> None:
         self._encode: Callable[[Any], bytes] = encoder.encode_event

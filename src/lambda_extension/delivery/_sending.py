@@ -12,7 +12,7 @@ import anyio.lowlevel
 import attrs
 
 from lambda_extension._threads import in_daemon_thread
-from lambda_extension.delivery._accounts import Complaints, DeliveryStatistics
+from lambda_extension.delivery._accounts import Accounts, Complaints
 from lambda_extension.delivery._backlog import WORTH_A_THREAD, Backlog, halves
 from lambda_extension.delivery._batches import Batch
 from lambda_extension.delivery._breaker import CircuitBreaker
@@ -59,7 +59,7 @@ class Sender:
         settings: Sending,
         backlog: Backlog,
         breaker: CircuitBreaker,
-        accounts: DeliveryStatistics,
+        accounts: Accounts,
         complaints: Complaints,
     ) -> None:
         self._settings = settings
