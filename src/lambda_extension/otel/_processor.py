@@ -143,7 +143,7 @@ class OpenTelemetryProcessor(TelemetryProcessor):
         self._interval = metrics_interval
         self._wall_clock = wall_clock.get()
         self._collected = 0.0
-        self._temporality = temporality or self._general.temporality
+        self._temporality: Temporality = temporality or self._general.temporality
         self._spans: dict[str, Any] = {
             "sampled": sampled or ("always" if self._general.sampler == "always" else "respect"),
             "phase_names": phase_names,
