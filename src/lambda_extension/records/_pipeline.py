@@ -40,7 +40,7 @@ class Pipeline:
     def __init__(self, transforms: Iterable[Transform | Sample] = ()) -> None:
         self.filtered: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
-        self.lost = 0
+        self.lost: int = 0
         # What one pipeline keeps back must not leave by another that was given the same list.
         self._steps = [each.anew() if isinstance(each, Sample) else named(each) for each in transforms]
         self._samples = [(index, each) for index, each in enumerate(self._steps) if isinstance(each, Sample)]
