@@ -30,6 +30,7 @@ from lambda_extension import (
 from lambda_extension._budget import SHUTDOWN_MARGIN, wall_clock
 from lambda_extension.serving import ServerName
 from lambda_extension.telemetry import FunctionLog, PlatformReport, ReceiverSettings
+from waiting import eventually
 
 
 def settings(platform: FakeLambda) -> dict[str, Any]:
@@ -551,8 +552,10 @@ async def test_an_internal_extension_runs_in_a_thread_of_its_own(anyio_backend: 
 
 def own_listeners() -> set[socket.socket]:
     """Return the sockets of this process at which somebody can connect."""
-    sockets = [each for each in gc.get_objects() if type(each) is socket.socket and each.fileno() >= 0]
-    return {each for each in sockets if each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)}
+    # Those of a thread that looks a name up, and was left to itself, may be closed at any moment: they are of one kind.
+    kinds = {socket.AF_INET, socket.AF_INET6}
+    sockets = [each for each in gc.get_objects() if type(each) is socket.socket and each.family in kinds]
+    return {each for each in sockets if each.fileno() >= 0 and each.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)}
 
 
 def open_files() -> int:
@@ -595,8 +598,7 @@ async def test_cancelled_at_any_step_nothing_is_left(moment: str, steps: int) ->
                 tasks.cancel_scope.cancel()
         # Not by connecting: somebody else may have got the port meanwhile.
         assert own_listeners() == listeners
-    await anyio.wait_all_tasks_blocked()
-    assert open_files() <= before + 1
+    await eventually(lambda: open_files() <= before + 1)
 
 
 async def test_the_listener_binds_what_sandbox_localdomain_resolves_to(
@@ -614,7 +616,8 @@ async def test_the_listener_binds_what_sandbox_localdomain_resolves_to(
                     released.wait(20)
                 return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))]
 
-            monkeypatch.setattr("lambda_extension.telemetry._receiver.RESOLVE_LIMIT", 0.05)
+            limit = 0.05 if address == "slow" else 5.0  # a busy machine is no resolver that hangs
+            monkeypatch.setattr("lambda_extension.telemetry._receiver.RESOLVE_LIMIT", limit)
             monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
             async with open_extension(telemetry=TelemetrySubscription(), **settings(platform)) as extension:
                 assert await platform.post([log("a")]) == 200
