@@ -183,8 +183,9 @@ class Backlog:
         """
         if self._store is None:
             return
-        self._buffer.seal()
         async with self._storing:
+            # Not before: more may have come while the lock was waited for, and what is written must not change.
+            self._buffer.seal()
             for batch in self._buffer.in_memory_alone(latest=latest):
                 # A disk that refuses one now refuses the others too, and there may be thousands.
                 if await self._write(batch, on_the_spot=on_the_spot) == "spill_failed" and latest:
