@@ -223,6 +223,16 @@ async def test_the_hook_is_called_though_a_shutdown_is_cancelled() -> None:
     assert hanging.ended["shutdown"] == [pytest.approx(0.5)]
 
 
+async def test_no_hook_is_called_where_nothing_shuts_down() -> None:
+    """Whoever cancels what runs an extension wants it to end, and the environment has not said that it does."""
+    idle = Timed()
+    with anyio.CancelScope() as scope:
+        async with running(idle, policy=END):
+            await anyio.sleep(0.5)
+            scope.cancel()
+    assert "shutdown" not in idle.began
+
+
 async def test_what_a_phase_leaves_over_goes_to_the_next() -> None:
     quick = Timed(shutdown_takes=1.6)
     async with running(quick) as session:

@@ -23,14 +23,14 @@ backends = pytest.mark.parametrize(("backend", "options"), BACKENDS, ids=["async
 
 
 class Lambda(ThreadingHTTPServer):
-    """Registers, gives one invocation, and then no event until it is closed."""
+    """Registers, gives one invocation, and then no event until it is closed, or SHUTDOWN if it is told to."""
 
     def __init__(self, status: int = 200) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.status = status
         self.calls: list[tuple[str, Any]] = []
         self.reported = threading.Event()
-        self.invoked = False
+        self.invoked = self.shuts_down = False
         self.ends = threading.Event()
         self.address = f"127.0.0.1:{self.server_address[1]}"
 
@@ -47,6 +47,9 @@ class Answers(QuietHandler):
             self.server.reported.set()
 
     def do_GET(self) -> None:
+        if self.server.invoked and self.server.shuts_down:
+            self.tell(200, {"eventType": "SHUTDOWN", "shutdownReason": "spindown", "deadlineMs": 10**13})
+            return
         if self.server.invoked:
             self.server.ends.wait(5)
             self.tell(500, {})
@@ -177,6 +180,24 @@ def test_an_end_before_its_time_is_told(platform: Lambda) -> None:
     assert platform.reported.wait(5)
     join("inside")
     assert platform.calls[-1][1]["errorType"] == "Extension.EndedBeforeShutdown"
+
+
+@backends
+def test_a_shutdown_that_it_cannot_have_asked_for_ends_it_quietly(
+    platform: Lambda, backend: str, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As an emulator may send it."""
+    platform.shuts_down = True
+    seen: list[str] = []
+
+    async def count(extension: ExtensionSession) -> None:
+        seen.extend([invocation.request_id async for invocation in extension])
+
+    start_internal(count, name="inside", runtime_api=platform.address, backend=backend, backend_options=options)
+    join("inside")
+    assert seen == ["r-1"]
+    assert [name for name, _ in platform.calls] == ["register"]
+    assert [text for text in caplog.messages if "internal" in text] == []
 
 
 def test_nothing_is_said_of_an_ordinary_start(platform: Lambda, caplog: pytest.LogCaptureFixture) -> None:
