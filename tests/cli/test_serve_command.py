@@ -199,14 +199,14 @@ def test_an_attached_extension_that_stays_has_the_whole_budget_and_is_not_blamed
 async def live(extension: AttachedExtension, processes: list[int | None], budget_ms: float, monkeypatch: Any) -> None:
     """Let an attached extension register, ask for the next event, and be shut down; return once it has ended."""
     found = iter(processes)
-    monkeypatch.setattr("lambda_extension.cli._attached.process_at", lambda _: next(found))
+    monkeypatch.setattr("lambda_extension.cli._attached.process_at", lambda *_: next(found))
     extension.see(Entry(time=0.0, kind="phase", who="platform", what="shutdown-start", detail={"budget_ms": budget_ms}))
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(extension, {})
             await anyio.wait_all_tasks_blocked()
             for call in ("POST /2020-01-01/extension/register", "GET /2020-01-01/extension/event/next"):
-                extension.see(Entry(time=0.0, kind="call", who="x", what=call, detail={"status": 200, "port": 1}))
+                extension.see(Entry(time=0.0, kind="call", who="x", what=call, detail={"status": 200, "ports": (1, 2)}))
             extension.see(Entry(time=0.0, kind="state", who="x", what="Running", detail={"event": "SHUTDOWN"}))
 
 
@@ -243,14 +243,13 @@ def test_whose_a_connection_is(monkeypatch: pytest.MonkeyPatch) -> None:
         raise FileNotFoundError
 
     with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as client:
-        assert process_at(client.getsockname()[1]) == os.getpid()
-        free = socket.socket()
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-        free.close()
-        assert process_at(port) is None
-    monkeypatch.setattr("pathlib.Path.read_text", refused)
-    assert process_at(port) is None
+        port, peer = client.getsockname()[1], server.getsockname()[1]
+        assert process_at(port, peer) == os.getpid()
+        # From the same port a connection may lead elsewhere, in another process.
+        assert process_at(port, peer - 1) is None
+        assert process_at(None, None) is None
+        monkeypatch.setattr("pathlib.Path.read_text", refused)
+        assert process_at(port, peer) is None
 
 
 RUNTIME = """

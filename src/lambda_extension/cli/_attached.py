@@ -45,9 +45,9 @@ class AttachedExtension:
                 self._budget = entry.detail["budget_ms"] / 1000
             case ("state", "Running") if entry.who == self._name and entry.detail["event"] == "SHUTDOWN":
                 self._told.set()
-            case ("call", what) if entry.who == self._name and self._process is None and "port" in entry.detail:
+            case ("call", what) if entry.who == self._name and self._process is None and "ports" in entry.detail:
                 # The answer has not left, so that the connection is open still.
-                found = process_at(entry.detail["port"])
+                found = process_at(*entry.detail["ports"])
                 if what.endswith("register"):
                     self._registered = found
                 elif found is not None and found == self._registered:
@@ -86,20 +86,29 @@ class AttachedExtension:
         self._ended.set()
 
 
-def process_at(port: int) -> int | None:
-    """Return the process that has a connection from a port of the loopback interface; None where nobody tells."""
+def process_at(port: int | None, peer: int | None) -> int | None:
+    """Return the process that has a connection of the loopback interface, at this port of it; None if nobody tells.
+
+    Args:
+        port: At its end.
+        peer: At the other end; another process may be at the same port, of a connection that leads elsewhere.
+    """
     try:
         lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     except OSError:
         return None
     # Established ones: those that were closed lately, and have no process any more, may have been at the same port.
     established = [fields for fields in map(str.split, lines) if fields[3] == _ESTABLISHED]
-    wanted = {f"socket:[{fields[9]}]" for fields in established if int(fields[1].partition(":")[2], 16) == port}
+    wanted = {f"socket:[{fields[9]}]" for fields in established if (_port(fields[1]), _port(fields[2])) == (port, peer)}
     # Not by pathlib, which raises where a process ends meanwhile.
     for link in glob.iglob("/proc/[0-9]*/fd/*"):  # noqa: PTH207
         if _leads_to(link) in wanted:
             return int(link.split("/")[2])
     return None
+
+
+def _port(address: str) -> int:
+    return int(address.partition(":")[2], 16)
 
 
 def _leads_to(link: str) -> str:

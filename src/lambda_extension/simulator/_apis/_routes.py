@@ -48,7 +48,7 @@ _ROUTES: Final = {
     METADATA_PATH: ("GET", "metadata"),
     CREDENTIALS_PATH: ("GET", "credentials"),
 }
-# Calls by which an extension's process is known: the port that they come from is in the record.
+# Calls by which an extension's process is known: the ports at both ends are in the record.
 _PROCESSES: Final = frozenset({"register", "next"})
 
 
@@ -74,7 +74,7 @@ class Routes:
             if fault is not None and fault.action == "error":
                 raise ApiError(fault.status, "InternalServerError", "Internal Server Error")
             given = await self._answer(name, argument, headers, body)
-            why = {"port": (scope.get("client") or (None, None))[1]} if name in _PROCESSES else {}
+            why = {"ports": _ports(scope)} if name in _PROCESSES else {}
         except ApiError as error:
             content = b"" if error.status in {404, 405} else error.body()
             given = (error.status, dict(_JSON) if content else {}, content)
@@ -201,6 +201,12 @@ def _event(event: dict[str, Any]) -> _Answer:
     if event["eventType"] == "INVOKE":
         headers = {**_JSON, "lambda-extension-event-identifier": str(uuid.uuid4())}
     return 200, headers, encode(event)
+
+
+def _ports(scope: _Message) -> tuple[int | None, int | None]:
+    """Give the ports at both ends of a connection, the caller's first: together they are nobody else's."""
+    (_, port), (_, peer) = scope.get("client") or (None, None), scope.get("server") or (None, None)
+    return port, peer
 
 
 async def _read(receive: _Receive) -> bytes:
