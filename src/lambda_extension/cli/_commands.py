@@ -16,12 +16,12 @@ from lambda_extension.cli._faults import HELP
 from lambda_extension.cli._options import (
     FILE,
     LAYER,
-    EnvironmentType,
     EventsType,
     FaultType,
     HeaderType,
     NamesType,
     OutputType,
+    environment_option,
 )
 
 # With a debugger, seconds: the most that Lambda gives an invocation, and a day.
@@ -169,14 +169,7 @@ def _payload(event: IO[bytes] | None) -> Any:
 
 @commands.command()
 @click.argument("extension", type=LAYER)
-@click.option(
-    "--env",
-    "variables",
-    multiple=True,
-    type=EnvironmentType(),
-    metavar="NAME[=VALUE]",
-    help="A variable that it has when it is run; without a value, as it is set here.",
-)
+@environment_option("--env", "variables", "A variable that it has when it is run; without a value, as it is set here.")
 @_STRICT
 @_JSON
 def doctor(*, extension: Path, variables: Sequence[tuple[str, str]], strict: bool, as_json: bool) -> None:
@@ -211,21 +204,11 @@ def doctor(*, extension: Path, variables: Sequence[tuple[str, str]], strict: boo
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Install this project, or what it needs.",
 )
-@click.option(
-    "--env",
-    "variables",
-    multiple=True,
-    type=EnvironmentType(),
-    metavar="NAME[=VALUE]",
-    help="A variable that the extension has where the function does not set it.",
-)
-@click.option(
+@environment_option("--env", "variables", "A variable that the extension has where the function does not set it.")
+@environment_option(
     "--trial-env",
     "trial_variables",
-    multiple=True,
-    type=EnvironmentType(),
-    metavar="NAME[=VALUE]",
-    help="A variable for the trial on this machine alone, such as a secret; without a value, as it is set here.",
+    "A variable for the trial on this machine alone, such as a secret; without a value, as it is set here.",
 )
 @click.option(
     "--events",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lambda_extension.cli._complaints import explained
-from lambda_extension.cli._options import FILE, LAYER, EnvironmentType, FunctionType, OutputType, environment_of
+from lambda_extension.cli._options import FILE, LAYER, FunctionType, OutputType, environment_of, environment_option
 
 if TYPE_CHECKING:
     from lambda_extension.cli._setup import Setup
@@ -28,13 +28,8 @@ _SETUP = [
         help="A Python handler, run by awslambdaric, or an executable that is the runtime; else a stand-in.",
     ),
     click.option("--handler", metavar="NAME", help="What a bootstrap is told; without one, a Python handler to run."),
-    click.option(
-        "--env",
-        "variables",
-        multiple=True,
-        type=EnvironmentType(),
-        metavar="NAME[=VALUE]",
-        help="A variable of function and extensions; without a value, as it is set here.",
+    environment_option(
+        "--env", "variables", "A variable of function and extensions; without a value, as it is set here."
     ),
     click.option(
         "--env-file", "env_files", multiple=True, type=FILE, metavar="FILE", help="Variables, NAME=VALUE a line."

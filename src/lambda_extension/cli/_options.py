@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from lambda_extension.cli._faults import parse_fault
 from lambda_extension.early import wanted_events
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 LAYER = click.Path(exists=True, path_type=Path)
@@ -85,6 +87,11 @@ class EnvironmentType(click.ParamType):  # type: ignore[type-arg,unused-ignore] 
         if name not in os.environ:
             self.fail(f"{name} is not set outside: give it a value by {name}=VALUE", param, ctx)
         return name, os.environ[name]
+
+
+def environment_option(flag: str, name: str, meaning: str) -> Callable[[F], F]:
+    """Return an option that gives variables, any number of them."""
+    return click.option(flag, name, multiple=True, type=EnvironmentType(), metavar="NAME[=VALUE]", help=meaning)
 
 
 class FunctionType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # as above
